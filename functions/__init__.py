@@ -1,0 +1,1 @@
+"""Every REST method and every saga step: one decorated function a file, one folder an owner."""

@@ -1,0 +1,20 @@
+"""Put money on the caller's own balance."""
+
+from functions.billing.internal_add import add
+from functions.shared.database import Database
+from functions.shared.rest import Caller, rest
+from schemas.answers import Simple
+from schemas.billing import BalanceChange
+
+
+@rest(
+    "POST",
+    "/ui-api-service/api/v1/external/user/balance/add",
+    "/ui-api-service/api/v1/user/balance/add",
+    caller="bearer",
+)
+def balance_add(body: BalanceChange, caller: Caller, db: Database) -> Simple:
+    """Add to one's own balance."""
+    if body.username != caller.username:
+        return Simple.refused("Access denied")
+    return add(body, db)

@@ -1,0 +1,14 @@
+"""Tell the caller's own balance."""
+
+from functions.billing.internal_get import tell
+from functions.shared.database import Database
+from functions.shared.rest import Caller, rest
+from schemas.billing import Balance, UserQuery
+
+
+@rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer")
+def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance:
+    """One's own balance."""
+    if body.username != caller.username:
+        return Balance.refused(-8513, "Access denied")
+    return tell(body, db)

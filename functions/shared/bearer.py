@@ -1,0 +1,78 @@
+"""Who calls: the bearer token of a request, checked with public keys alone."""
+
+import base64
+import hashlib
+from functools import cache
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from flask import Request
+from pydantic import Field
+
+from functions.shared.answers import Answer, json_answer
+from functions.shared.rest import Caller
+from functions.shared.settings import Settings, read
+
+END = "-----END PUBLIC KEY-----"
+
+
+class KeySettings(Settings):
+    """One or more PEM public keys, one after the other: while keys are changed, old and new are good."""
+
+    jwt_public_key: str = Field(pattern=END, description="PEM public key(s) that tokens are checked with")
+
+
+class Unauthorized(Exception):
+    """No good token came; `error` is OAuth's word for it, the text its description."""
+
+    def __init__(self, error: str, description: str):
+        super().__init__(description)
+        self.error = error
+
+    def answer(self) -> Answer:
+        """401 as OAuth clients know it."""
+        challenge = "Bearer" if self.error == "unauthorized" else f'Bearer error="{self.error}"'
+        body = {"error": self.error, "error_description": str(self)}
+        return json_answer(body, 401, {"WWW-Authenticate": challenge, "Cache-Control": "no-store"})
+
+
+def key_id(key: RSAPublicKey) -> str:
+    """A key's name, derived from the key itself."""
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return base64.urlsafe_b64encode(hashlib.sha256(der).digest()[:12]).decode()
+
+
+@cache
+def public_keys() -> dict[str, RSAPublicKey]:
+    """The public keys by their ids, as the setting JWT_PUBLIC_KEY lists them."""
+    pems = read(KeySettings).jwt_public_key.split(END)[:-1]
+    keys = (load_pem_public_key((pem.strip() + "\n" + END + "\n").encode()) for pem in pems)
+    return {key_id(key): key for key in keys}
+
+
+def claims_of(token: str) -> dict:
+    """The claims of a token that one of our keys signed and whose time has not run out. Raises Unauthorized."""
+    try:
+        key = public_keys()[jwt.get_unverified_header(token)["kid"]]
+        return jwt.decode(token, key, algorithms=["RS256"], options={"require": ["exp", "jti", "user_name"]})
+    except jwt.ExpiredSignatureError:
+        raise Unauthorized("invalid_token", "Access token expired") from None
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        raise Unauthorized("invalid_token", "Cannot convert access token to JSON") from None
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller behind the request's bearer token. Raises Unauthorized."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("unauthorized", "Full authentication is required to access this resource")
+    claims = claims_of(token.strip())
+    if "ati" in claims:
+        # A refresh token is signed with the same key; it opens nothing but the token endpoint.
+        raise Unauthorized("invalid_token", "Expected an access token, got a refresh token")
+    return Caller(claims["user_name"], claims.get("email") or "", tuple(claims.get("authorities", ())))

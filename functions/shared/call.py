@@ -1,0 +1,49 @@
+"""Calling another function by its deployed name."""
+
+import json
+from functools import cache
+from typing import Any
+
+import urllib3
+
+from functions.shared import exact_json
+from functions.shared.settings import CallSettings, read
+
+TIMEOUT = urllib3.Timeout(connect=2, read=10)
+
+
+class CallFailed(Exception):
+    """The other function gave no good answer: it is not known whether it worked; calling again is safe."""
+
+
+@cache
+def _pool() -> urllib3.PoolManager:
+    return urllib3.PoolManager(retries=False, timeout=TIMEOUT, maxsize=8)
+
+
+@cache
+def _listed() -> dict[str, str]:
+    path = read(CallSettings).function_urls
+    return json.loads(path.read_text()) if path else {}
+
+
+def address(function: str) -> str:
+    """Where `function` (its deployed name) answers."""
+    settings = read(CallSettings)
+    return _listed().get(function) or settings.function_url.format(name=function)
+
+
+def call(function: str, body: Any) -> Any:
+    """POST `body` to `function` and give its JSON answer. Raises CallFailed unless it says 200."""
+    try:
+        answer = _pool().request(
+            "POST",
+            address(function),
+            body=exact_json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+    except urllib3.exceptions.HTTPError as problem:
+        raise CallFailed(f"{function} cannot be reached: {problem}") from problem
+    if answer.status != 200:
+        raise CallFailed(f"{function} answered {answer.status}")
+    return exact_json.loads(answer.data)

@@ -1,0 +1,50 @@
+"""The scheduled function: started by an empty POST (a cron connector) or by a CloudEvent (a Knative ping source)."""
+
+import functools
+import time
+from collections.abc import Callable
+from logging import ERROR, WARNING
+from typing import Any
+
+from flask import Request
+
+from functions.shared import database, probes
+from functions.shared.answers import Answer, json_answer
+from functions.shared.logs import log, milliseconds_since
+from functions.shared.settings import DatabaseSettings, Settings
+from functions.shared.step import require
+
+
+def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Callable[[Request], Answer]]:
+    """Make a scheduled function out of one that takes nothing and tells what it did, as counts by name."""
+
+    def decorate(function: Callable[[], dict[str, Any]]) -> Callable[[Request], Answer]:
+        require(DatabaseSettings, *settings)
+
+        @functools.wraps(function)
+        def handle(request: Request) -> Answer:
+            if probe := probes.answer(request):
+                return probe
+            if request.method != "POST":
+                return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
+            return _run(function)
+
+        handle.scheduled = True
+        return handle
+
+    return decorate
+
+
+def _run(function: Callable[[], dict[str, Any]]) -> Answer:
+    began = time.perf_counter()
+    try:
+        done = function()
+    except (database.Unavailable, database.Conflict) as problem:
+        log("not now", level=WARNING, function=function.__name__, reason=str(problem))
+        return json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+    except Exception as problem:
+        log("failed", level=ERROR, trace=True, function=function.__name__)
+        return json_answer({"error": f"{type(problem).__name__}: {problem}"}, 500)
+    busy = any(done.values())
+    log("scheduled", function=function.__name__, ms=milliseconds_since(began), **done) if busy else None
+    return json_answer(done)

@@ -1,0 +1,155 @@
+"""The owner's Postgres: a connection per thread, prepared statements, and errors sorted by what a caller can do.
+
+PostgreSQL's error codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+import struct
+import threading
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pg8000.native
+
+from functions.shared.settings import DatabaseSettings, read
+
+CONNECT_TIMEOUT = 10
+SESSION = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=15s"
+# How the driver reports a connection that went away, depending on where it noticed.
+BROKEN = (pg8000.native.InterfaceError, OSError, struct.error)
+
+
+class Unavailable(Exception):
+    """No database now (away, starting, shutting down, full): nothing was done, try again later."""
+
+
+class Conflict(Exception):
+    """Another transaction was first (duplicate key, deadlock, lock timeout): nothing was done, try again."""
+
+
+class Duplicate(Conflict):
+    """A unique key exists already; `constraint` names it."""
+
+    def __init__(self, message: str, constraint: str):
+        super().__init__(message)
+        self.constraint = constraint
+
+
+class Refused(Exception):
+    """A constraint or a type says no: the same statement with the same values never works."""
+
+
+def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
+    details = problem.args[0] if problem.args and isinstance(problem.args[0], dict) else {"M": str(problem)}
+    code, message = details.get("C", ""), details.get("M", "")
+    if code == "23505":
+        return Duplicate(message, details.get("n", ""))
+    if code in {"40001", "40P01", "55P03", "57014"}:
+        return Conflict(message)
+    if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"}:
+        return Unavailable(message)
+    return Refused(f"{message} ({code})")
+
+
+class Database:
+    """Run SQL with named parameters (`:name`); every statement is prepared once per connection."""
+
+    def __init__(self, url: str):
+        parts = urlsplit(url)
+        try:
+            self._connection = pg8000.native.Connection(
+                user=unquote(parts.username or ""),
+                password=unquote(parts.password) if parts.password else None,
+                host=parts.hostname or "localhost",
+                port=parts.port or 5432,
+                database=parts.path.lstrip("/") or None,
+                timeout=CONNECT_TIMEOUT,
+                startup_params={"options": SESSION},
+            )
+        except BROKEN as problem:
+            raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem
+        except pg8000.native.DatabaseError as problem:
+            raise _sorted_error(problem) from problem
+        self._prepared: dict[str, tuple[Any, Callable]] = {}
+        self.broken = False
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        """Run `sql` and give its rows, columns by name (`row.balance`)."""
+        found, statement, shape = self._execute(sql, values)
+        if found and shape is None:
+            shape = namedtuple("Row", [column["name"] for column in statement.columns])._make
+            self._prepared[sql] = (statement, shape)
+        return [shape(row) for row in found or ()]
+
+    def row(self, sql: str, **values: Any) -> Any | None:
+        """Run `sql` and give its first row, or None."""
+        return next(iter(self.rows(sql, **values)), None)
+
+    def _execute(self, sql: str, values: dict[str, Any]) -> tuple[Any, Any, Callable | None]:
+        try:
+            if sql not in self._prepared:
+                self._prepared[sql] = (self._connection.prepare(sql), None)
+            statement, shape = self._prepared[sql]
+            return statement.run(**values), statement, shape
+        except pg8000.native.DatabaseError as problem:
+            raise _sorted_error(problem) from problem
+        except BROKEN as problem:
+            self.broken = True
+            raise Unavailable(f"the connection to PostgreSQL broke: {problem}") from problem
+
+    def close(self) -> None:
+        """Close the connection; one that is broken already is let go."""
+        self.broken = True
+        try:
+            self._connection.close()
+        except (pg8000.native.Error, *BROKEN):
+            pass
+
+
+_of_thread = threading.local()
+
+
+def _connected() -> Database:
+    database = getattr(_of_thread, "database", None)
+    if database is None or database.broken:
+        database = _of_thread.database = Database(read(DatabaseSettings).database_url)
+    return database
+
+
+def _begin() -> Database:
+    """Open a transaction; a connection that died while it was idle is replaced once."""
+    database = _connected()
+    try:
+        database.rows("BEGIN")
+    except Unavailable:
+        database.close()
+        database = _connected()
+        database.rows("BEGIN")
+    return database
+
+
+@contextmanager
+def transaction() -> Iterator[Database]:
+    """One transaction on this thread's connection: commits at the end, rolls back on any exception.
+
+    Raises Unavailable, Conflict or Refused, from the statements or from the commit.
+    """
+    database = _begin()
+    try:
+        yield database
+        database.rows("COMMIT")
+    except BaseException:
+        _roll_back(database)
+        raise
+
+
+def _roll_back(database: Database) -> None:
+    if not database.broken:
+        try:
+            database.rows("ROLLBACK")
+            return
+        except (Unavailable, Conflict, Refused):
+            pass
+    database.close()

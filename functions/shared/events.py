@@ -1,0 +1,122 @@
+"""CloudEvents in and out of HTTP: binary and structured one at a time, batched many at a time.
+
+The modes: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
+"""
+
+import re
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from cloudevents.conversion import to_binary, to_dict
+from cloudevents.exceptions import GenericException
+from cloudevents.http import CloudEvent, from_dict, from_http
+from flask import Request
+
+from functions.shared import exact_json
+from functions.shared.answers import JSON, Answer
+
+BATCH = "application/cloudevents-batch+json"
+STRUCTURED = "application/cloudevents+json"
+# Derived ids live in a namespace of their own; the value is arbitrary and must never change.
+IDS = uuid.UUID("6f1d3c1a-7f0e-4d53-9d5b-3a2f6f0f8a11")
+# Header values travel unencoded through Knative's broker: printable ASCII without blank, quote, percent.
+PLAIN = re.compile(r"[!#$&-~]{1,512}")
+
+
+class Unacceptable(Exception):
+    """What came is not a CloudEvent that anybody could ever handle; the text says what was expected."""
+
+
+def derived_id(*parts: str) -> str:
+    """The same parts always give the same id: a repeated cause is recognised by everyone downstream."""
+    return str(uuid.uuid5(IDS, "\n".join(parts)))
+
+
+def make(*, type: str, source: str, id: str, subject: str, causation: str, data: dict[str, Any]) -> CloudEvent:
+    """A CloudEvent of this system; `correlationid` is the saga, which is its subject."""
+    attributes = {
+        "specversion": "1.0",
+        "type": type,
+        "source": source,
+        "id": id,
+        "subject": subject,
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "datacontenttype": JSON,
+        "correlationid": subject,
+        "causationid": causation,
+    }
+    return CloudEvent(attributes, data)
+
+
+def to_text(event: CloudEvent) -> str:
+    """One event in structured form."""
+    return exact_json.dumps(to_dict(event))
+
+
+def from_text(text: str | bytes) -> CloudEvent:
+    """Read one event in structured form. Raises Unacceptable."""
+    return _from_object(_json(text))
+
+
+def from_request(request: Request) -> tuple[list[CloudEvent], bool]:
+    """The events of a request, and whether they came as a batch. Raises Unacceptable."""
+    if request.mimetype == BATCH:
+        items = _json(request.get_data())
+        if not isinstance(items, list):
+            raise Unacceptable("expected a JSON list of CloudEvents, as batched mode has it")
+        return [_from_object(item) for item in items], True
+    if request.mimetype == STRUCTURED:
+        return [from_text(request.get_data())], False
+    return [_from_binary(request)], False
+
+
+def _json(text: str | bytes) -> Any:
+    try:
+        return exact_json.loads(text)
+    except ValueError as problem:
+        raise Unacceptable(f"expected JSON, got something else: {problem}") from None
+
+
+def _from_object(item: Any) -> CloudEvent:
+    if not isinstance(item, dict):
+        raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
+    try:
+        return _plain(from_dict({"id": "", **item}))
+    except GenericException as problem:
+        raise Unacceptable(f"expected a CloudEvent 1.0: {problem}") from None
+
+
+def _from_binary(request: Request) -> CloudEvent:
+    if "ce-specversion" not in request.headers:
+        raise Unacceptable(
+            "expected a CloudEvent: ce-specversion, ce-type, ce-source and ce-id headers with JSON data, "
+            f"or a body of {STRUCTURED} or {BATCH}; got Content-Type {request.mimetype or 'none'}"
+        )
+    try:
+        event = from_http(dict(request.headers), request.get_data(), exact_json.loads)
+    except GenericException as problem:
+        raise Unacceptable(f"expected a CloudEvent 1.0 with JSON data: {problem}") from None
+    return _plain(event)
+
+
+def _plain(event: CloudEvent) -> CloudEvent:
+    for name in ("id", "source", "type"):
+        if not PLAIN.fullmatch(str(event.get(name) or "")):
+            raise Unacceptable(
+                f"{name}: expected printable ASCII without blanks, quotes or percent signs, "
+                f"got {event.get(name)!r}"
+            )
+    return event
+
+
+def reply(events: Sequence[CloudEvent], batched: bool) -> Answer:
+    """Answer with events: none as 204, one in binary mode, a batch as a batch."""
+    if batched:
+        body = "[" + ",".join(to_text(event) for event in events) + "]"
+        return body, 200, {"Content-Type": BATCH}
+    if not events:
+        return "", 204, {}
+    headers, data = to_binary(events[0], exact_json.dumps)
+    return data, 200, headers

@@ -1,0 +1,46 @@
+"""One JSON object a line on standard error. No token, password or mail address ever goes in."""
+
+import json
+import logging
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+
+class JsonLine(logging.Formatter):
+    """Render a record and its `fields` as one JSON object."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _logger() -> logging.Logger:
+    logger = logging.getLogger("food")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JsonLine())
+        logger.addHandler(handler)
+        logger.propagate = False
+        level = os.environ.get("LOG_LEVEL", "INFO").upper()
+        logger.setLevel(level if level in logging.getLevelNamesMapping() else "INFO")
+    return logger
+
+
+def log(message: str, *, level: int = logging.INFO, trace: bool = False, **fields: Any) -> None:
+    """Write one line; `fields` whose value is None are left out, `trace` adds the exception in hand."""
+    _logger().log(level, message, extra={"fields": fields}, exc_info=trace)
+
+
+def milliseconds_since(start: float) -> float:
+    """Milliseconds since `start`, a time.perf_counter() reading."""
+    return round((time.perf_counter() - start) * 1000, 2)

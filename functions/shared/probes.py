@@ -1,0 +1,23 @@
+"""The two health paths that OpenFaaS asks for, answered by every function."""
+
+from flask import Request
+
+from functions.shared import database
+from functions.shared.answers import Answer, json_answer
+
+
+def answer(request: Request, needs_database: bool = True) -> Answer | None:
+    """Answer a probe: `/_/health` is 200 while the process serves, `/_/ready` also needs the database."""
+    if request.path.endswith("/_/health"):
+        return json_answer({"status": "UP"})
+    if request.path.endswith("/_/ready"):
+        return _ready() if needs_database else json_answer({"status": "UP"})
+    return None
+
+
+def _ready() -> Answer:
+    try:
+        with database.transaction():
+            return json_answer({"status": "UP"})
+    except database.Unavailable as problem:
+        return json_answer({"status": "DOWN", "error": str(problem)}, 503)

@@ -1,0 +1,269 @@
+"""The REST method: method, caller and body are checked here; a function gets what it asked for and gives a model.
+
+    @rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer")
+    def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance: ...
+
+A parameter is filled by its annotation: a model is the body, Database a transaction, Caller the bearer; any other
+one is taken from the path (`/users/{id}`) by its name.
+"""
+
+import functools
+import inspect
+import re
+import time
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from logging import ERROR, WARNING
+from typing import Any, Literal
+
+from flask import Request
+from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from functions.shared import database, exact_json, probes
+from functions.shared.answers import JSON, Answer, json_answer
+from functions.shared.database import Database
+from functions.shared.logs import log, milliseconds_since
+from functions.shared.refusals import explain
+from functions.shared.settings import DatabaseSettings
+from functions.shared.step import require
+
+CallerKind = Literal["public", "bearer", "admin", "internal"]
+ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
+FORM = "application/x-www-form-urlencoded"
+LARGEST_BODY = 1024 * 1024
+
+
+class BadRequest(Exception):
+    """The request does not have the form that was asked for; the text names the field."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The person behind a good access token."""
+
+    username: str
+    email: str
+    authorities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer whose status is not 200, or that carries headers of its own."""
+
+    body: Any
+    status: int = 200
+    headers: dict[str, str] | None = None
+
+
+def spring_error(request: Request, status: int, message: str | None = None) -> dict[str, Any]:
+    """The body that clients of the original know from its framework; `message` only where it had one."""
+    body = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "status": status,
+        "error": HTTPStatus(status).phrase,
+    }
+    if message is not None:
+        body["message"] = message
+    return body | {"path": request.path}
+
+
+def simple_refusal(request: Request, reason: str) -> Any:
+    """400 in the public API: a Simple ERROR."""
+    return {"status": "ERROR", "error": reason}
+
+
+def admin_refusal(request: Request, reason: str) -> Any:
+    """400 in the administration: the framework's body, with the reason as its message."""
+    return spring_error(request, 400, reason)
+
+
+def oauth_refusal(request: Request, reason: str) -> Any:
+    """400 at an OAuth endpoint."""
+    return {"error": "invalid_request", "error_description": reason}
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a REST function is reached, and what it takes and gives; read by the tools too."""
+
+    name: str
+    method: str
+    paths: tuple[str, ...]
+    caller: CallerKind
+    form: bool
+    refusal: Callable[[Request, str], Any]
+    body: type[BaseModel] | None
+    gives: Any
+    parameters: dict[str, Any]
+
+    def path_values(self, path: str) -> dict[str, str]:
+        """The values of the path's placeholders, whatever the prefix under which the function is served."""
+        for template in self.paths:
+            pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template))
+            if match := re.search(f"{pattern}/?$", path):
+                return match.groupdict()
+        return {}
+
+
+def rest(
+    method: str,
+    *paths: str,
+    caller: CallerKind,
+    form: bool = False,
+    refusal: Callable[[Request, str], Any] = simple_refusal,
+) -> Callable[[Callable], Callable[[Request], Answer]]:
+    """Make a REST method out of a function; see the module's text for its form."""
+
+    def decorate(function: Callable) -> Callable[[Request], Answer]:
+        route = _route(function, method, paths, caller, form, refusal)
+        require(*_needed_settings(route))
+
+        @functools.wraps(function)
+        def handle(request: Request) -> Answer:
+            needs_database = Database in route.parameters.values()
+            return probes.answer(request, needs_database) or _Call(route, function, request).answer()
+
+        handle.route = route
+        return handle
+
+    return decorate
+
+
+def _route(function: Callable, method: str, paths: tuple[str, ...], *rest_of_it: Any) -> Route:
+    hints = typing.get_type_hints(function)
+    gives = hints.pop("return", None)
+    body = next((h for h in hints.values() if inspect.isclass(h) and issubclass(h, BaseModel)), None)
+    return Route(function.__name__, method, paths, *rest_of_it, body, gives, hints)
+
+
+def _needed_settings(route: Route) -> list[type]:
+    needed = [DatabaseSettings] if Database in route.parameters.values() else []
+    if route.caller in ROLES:
+        # Only here: a function that no bearer calls must not pay for loading cryptography.
+        from functions.shared.bearer import KeySettings
+
+        needed.append(KeySettings)
+    return needed
+
+
+class _Call:
+    """One request's way through a REST method."""
+
+    def __init__(self, route: Route, function: Callable, request: Request):
+        self.route, self.function, self.request = route, function, request
+
+    def answer(self) -> Answer:
+        began = time.perf_counter()
+        try:
+            answer = self._checked()
+        except Exception as problem:
+            answer = self._trouble(problem)
+        log(
+            "request",
+            function=self.route.name,
+            method=self.request.method,
+            ms=milliseconds_since(began),
+            outcome=answer[1],
+        )
+        return answer
+
+    def _checked(self) -> Answer:
+        if self.request.method != self.route.method:
+            return json_answer(spring_error(self.request, 405), 405, {"Allow": self.route.method})
+        caller = self._caller()
+        if role := ROLES.get(self.route.caller):
+            if role not in caller.authorities:
+                return json_answer({"error": "access_denied", "error_description": "Access is denied"}, 403)
+        values = self._values(caller)
+        if self.route.body and (problem := self._wrong_content_type()):
+            return problem
+        return _rendered(self._call(values | self._body()))
+
+    def _caller(self) -> Caller | None:
+        if self.route.caller not in ROLES:
+            return None
+        from functions.shared.bearer import caller_of
+
+        return caller_of(self.request)
+
+    def _wrong_content_type(self) -> Answer | None:
+        expected = FORM if self.route.form else JSON
+        if self.request.mimetype == expected:
+            return None
+        return json_answer(spring_error(self.request, 415), 415, {"Accept-Post": expected})
+
+    def _values(self, caller: Caller | None) -> dict[str, Any]:
+        from_path = self.route.path_values(self.request.path)
+        values = {}
+        for name, hint in self.route.parameters.items():
+            if hint is Caller:
+                values[name] = caller
+            elif hint is Request:
+                values[name] = self.request
+            elif hint not in (Database, self.route.body):
+                values[name] = self._from_path(name, hint, from_path)
+        return values
+
+    def _from_path(self, name: str, hint: Any, found: dict[str, str]) -> Any:
+        try:
+            return TypeAdapter(hint).validate_python(found.get(name))
+        except ValidationError as problem:
+            raise BadRequest(f"{name}{explain(problem)}" if found else f"{name}: missing in the path") from None
+
+    def _body(self) -> dict[str, Any]:
+        name = next((n for n, hint in self.route.parameters.items() if hint is self.route.body), None)
+        if name is None:
+            return {}
+        self.request.max_content_length = LARGEST_BODY
+        try:
+            return {name: self.route.body.model_validate(self._raw_body())}
+        except ValidationError as problem:
+            raise BadRequest(explain(problem)) from None
+
+    def _raw_body(self) -> Any:
+        if self.route.form:
+            return self.request.form.to_dict()
+        try:
+            raw = exact_json.loads(self.request.get_data())
+        except (ValueError, RecursionError) as problem:
+            raise BadRequest(f"expected JSON, got something else: {problem}") from None
+        if not isinstance(raw, dict) and not issubclass(self.route.body, RootModel):
+            raise BadRequest("expected a JSON object, got another JSON value")
+        return raw
+
+    def _call(self, values: dict[str, Any]) -> Any:
+        name = next((n for n, hint in self.route.parameters.items() if hint is Database), None)
+        if name is None:
+            return self.function(**values)
+        for tries_left in (2, 1, 0):
+            try:
+                with database.transaction() as db:
+                    return self.function(**values, **{name: db})
+            except database.Conflict:
+                # Another request was first; what it did is seen by the next try.
+                if not tries_left:
+                    raise
+
+    def _trouble(self, problem: Exception) -> Answer:
+        match problem:
+            case BadRequest():
+                return json_answer(self.route.refusal(self.request, str(problem)), 400)
+            case RequestEntityTooLarge():
+                return json_answer(spring_error(self.request, 413), 413, {"Connection": "close"})
+            case database.Unavailable() | database.Conflict():
+                log("not now", level=WARNING, function=self.route.name, reason=str(problem))
+                return json_answer(spring_error(self.request, 503), 503, {"Retry-After": "1"})
+            case _ if hasattr(problem, "answer"):
+                return problem.answer()
+        log("failed", level=ERROR, trace=True, function=self.route.name)
+        return json_answer(spring_error(self.request, 500), 500)
+
+
+def _rendered(result: Any) -> Answer:
+    response = result if isinstance(result, Response) else Response(result)
+    body = response.body.model_dump(by_alias=True) if isinstance(response.body, BaseModel) else response.body
+    return json_answer(body, response.status, response.headers)

@@ -1,0 +1,80 @@
+"""Configuration is a contract: one frozen model per concern, read from the environment once, wrong all at once."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+S = TypeVar("S", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Fields are environment variables in lower case; `NAME_FILE` may name a file that holds the value of `NAME`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DatabaseSettings(Settings):
+    """The owner's own role and nothing more: postgresql://<owner>:<password>@host:port/database."""
+
+    database_url: str = Field(
+        pattern=r"^postgres(ql)?://", description="PostgreSQL address of the owner's role"
+    )
+
+
+class CallSettings(Settings):
+    """Where other functions answer; `function_urls` (a JSON file of name: URL) goes before the template."""
+
+    function_url: str = Field(default="http://{name}", description="address of a function, {name} filled in")
+    function_urls: Path | None = Field(default=None, description="JSON file of function name: address")
+
+
+class BrokerSettings(Settings):
+    """The broker that takes CloudEvents by HTTP POST."""
+
+    broker_url: str = Field(pattern=r"^https?://", description="address of the broker's ingress")
+
+
+class ClockSettings(Settings):
+    """The zone in which answers tell the time."""
+
+    time_zone: str = Field(default="UTC", description="IANA zone of operationTime")
+
+
+class Misconfigured(Exception):
+    """The environment does not hold what a settings model asks for; the text lists every gap."""
+
+
+def _from_environment(name: str) -> str | None:
+    if value := os.environ.get(name):
+        return value
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text("utf-8").strip()
+        except OSError as problem:
+            raise Misconfigured(
+                f"{name}_FILE: expected a readable file, got {path} ({problem.strerror})"
+            ) from None
+    return None
+
+
+@cache
+def read(model: type[S]) -> S:
+    """Read `model` from the environment once; raises Misconfigured with a line for everything that is wrong."""
+    found = {name: _from_environment(name.upper()) for name in model.model_fields}
+    try:
+        return model.model_validate({name: value for name, value in found.items() if value is not None})
+    except ValidationError as problem:
+        raise Misconfigured(_gaps(model, problem)) from None
+
+
+def _gaps(model: type[Settings], problem: ValidationError) -> str:
+    lines = []
+    for error in problem.errors(include_url=False):
+        field = str(error["loc"][0])
+        meaning = model.model_fields[field].description
+        what = "is not set" if error["type"] == "missing" else f"is wrong ({error['msg']})"
+        lines.append(f"{field.upper()} {what}: {meaning}")
+    return "; ".join(lines)

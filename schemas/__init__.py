@@ -1,0 +1,1 @@
+"""The contract as models: every event and every REST body and answer. The documents beside them are generated."""

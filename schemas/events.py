@@ -1,0 +1,171 @@
+"""The events of the saga, in the order in which a completed and then a canceled order meets them.
+
+Every event carries what later steps need, because no step may look into another owner's tables.
+"""
+
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from schemas.fields import Amount, Count, Day, DishId, Email, Hour, Money, OrderId, Text, UserName, Wire
+
+PREFIX = "homework.arch."
+ALL: dict[str, type["EventData"]] = {}
+
+
+class PayStatus(StrEnum):
+    """What became of the money."""
+
+    OK = "Ok"
+    NOT_ENOUGH_MONEY = "NotEnoughMoney"
+    CLIENT_NOT_FOUND = "ClientNotFound"
+
+
+class StoreStatus(StrEnum):
+    """What became of the food; Skipped: an earlier step had failed, so nothing was tried."""
+
+    OK = "Ok"
+    NOT_AVAILABLE = "NotAvailable"
+    WRONG_PRICE = "WrongPrice"
+    SKIPPED = "Skipped"
+
+
+class DeliveryStatus(StrEnum):
+    """What became of the courier."""
+
+    OK = "Ok"
+    ALL_BUSY = "AllBusy"
+    NO_COURIERS = "NoCouriers"
+    SKIPPED = "Skipped"
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands; the last two are final."""
+
+    ACCEPTED = "Accepted"
+    CREATED = "Created"
+    COMPLETED = "Completed"
+    CANCELED = "Canceled"
+
+
+class Dish(Wire):
+    """One line of an order: so many portions of a dish of the menu."""
+
+    menu_id: DishId
+    count: Count
+
+
+class EventData(Wire):
+    """The data of an event; its class says the event's type, `subject` is the order's id."""
+
+    event_type: ClassVar[str]
+    short_type: ClassVar[str]
+    example: ClassVar[dict[str, Any]]
+
+    order_id: OrderId
+
+    def __init_subclass__(cls, type: str = "", **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if type:
+            cls.short_type, cls.event_type = type, PREFIX + type
+            ALL[type] = cls
+
+    @property
+    def subject(self) -> str:
+        """What the event is about: the order."""
+        return self.order_id
+
+
+class OrderFacts(EventData):
+    """What the client ordered; travels with the order through every step."""
+
+    user_name: UserName
+    amount: Amount
+    discount: Money
+    quantity: Count
+    dishs: tuple[Dish, ...] = Field(min_length=1, max_length=100)
+    delivery_date: Day
+    delivery_hour: Hour
+
+    def facts(self) -> dict[str, Any]:
+        """The order's own fields, to be carried into the next event."""
+        return {name: getattr(self, name) for name in OrderFacts.model_fields}
+
+
+class Paid(OrderFacts):
+    """An order about which pay has spoken."""
+
+    pay_status: PayStatus
+
+
+class Stored(Paid):
+    """An order about which pay and store have spoken."""
+
+    store_status: StoreStatus
+
+
+class Delivered(Stored):
+    """An order about which pay, store and delivery have spoken."""
+
+    delivery_status: DeliveryStatus
+
+    def everything(self) -> dict[str, Any]:
+        """The order's own fields and the three statuses."""
+        return {name: getattr(self, name) for name in Delivered.model_fields}
+
+    @property
+    def is_complete(self) -> bool:
+        """All three said Ok."""
+        return (self.pay_status, self.store_status, self.delivery_status) == ("Ok", "Ok", "Ok")
+
+
+class NewOrder(OrderFacts, type="order.newOrder"):
+    """An order was accepted: it is to be created and the saga to begin."""
+
+    msg_id: Text
+    email: Email
+
+
+class Sale(OrderFacts, type="pay.sale"):
+    """An order was created: it is to be paid."""
+
+
+class Withdraw(OrderFacts, type="billing.withdraw"):
+    """Pay asks billing for the money of an order."""
+
+
+class ConfirmSale(Paid, type="pay.confirmSale"):
+    """Billing has taken the money, or says why not."""
+
+
+class BookingFood(Paid, type="store.bookingFood"):
+    """The payment is settled: the dishes are to be reserved, unless it failed."""
+
+
+class BookingCourier(Stored, type="delivery.bookingCourier"):
+    """The food is settled: a courier is to be reserved, unless a step before failed."""
+
+
+class CancelBookingFood(Delivered, type="store.cancelBookingFood"):
+    """A step failed: reserved food goes back."""
+
+
+class RefundPayment(Delivered, type="pay.refund"):
+    """The food is back: a payment, if there was one, is to be undone."""
+
+
+class RefundBalance(Delivered, type="billing.refund"):
+    """A payment was undone: its money goes back to the client's balance."""
+
+
+class Result(Delivered, type="order.result"):
+    """All steps have spoken and whatever had to be given back is back."""
+
+
+class EmailMessage(EventData, type="notification.email"):
+    """The order has ended: its client is to be told."""
+
+    user_name: UserName
+    email: Email
+    message: Text

@@ -1,0 +1,109 @@
+"""Field types that events and REST bodies share, each with the refusal that its users read."""
+
+import re
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+LARGEST = Decimal("9999999999.99")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+DAY = "%d.%m.%Y"
+
+
+class Wire(BaseModel):
+    """Anything that travels: frozen, camelCase outside, unknown fields ignored on the way in."""
+
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", serialize_by_alias=True
+    )
+
+
+def _decimal(value: Any) -> Decimal:
+    """An exact amount from a JSON number or a number in a string."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("expected a number with at most two places")
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("expected a number with at most two places") from None
+    if not amount.is_finite() or abs(amount) > LARGEST or amount != round(amount, 2):
+        raise ValueError(f"expected a number with at most two places, up to {LARGEST}")
+    return round(amount, 2) + 0
+
+
+def _above_zero(amount: Decimal) -> Decimal:
+    if amount <= 0:
+        raise ValueError("expected an amount above zero")
+    return amount
+
+
+def _not_negative(amount: Decimal) -> Decimal:
+    if amount < 0:
+        raise ValueError("expected zero or more")
+    return amount
+
+
+def _money_schema(**limits: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "number", "multipleOf": 0.01, "maximum": float(LARGEST), **limits})
+
+
+# What moves: above zero. What is told or taken off: zero or more. Both exact, two places, numbers in JSON.
+Amount = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _money_schema(exclusiveMinimum=0)
+]
+Money = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_not_negative), _money_schema(minimum=0)]
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, bool) or (isinstance(value, Decimal) and value != int(value)):
+        raise ValueError("expected a whole number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+Count = Annotated[Whole, Field(ge=1, le=10_000)]
+DishId = Annotated[Whole, Field(ge=1, le=2_147_483_647)]
+Hour = Annotated[Whole, Field(ge=0, le=23)]
+
+
+def _printable(text: str) -> str:
+    if CONTROL.search(text):
+        raise ValueError("expected text without control characters")
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected a text that is not blank")
+    return text
+
+
+Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
+FilledText = Annotated[Text, AfterValidator(_not_blank)]
+UserName = Annotated[str, Field(max_length=50), AfterValidator(_printable), AfterValidator(_not_blank)]
+Email = Annotated[Text, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
+Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()\-]{0,30}$")]
+# An order's id is also the subject of its events, so it is printable ASCII without blanks.
+OrderId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    try:
+        if not isinstance(value, str) or not re.fullmatch(r"\d{2}\.\d{2}\.\d{4}", value):
+            raise ValueError
+        return datetime.strptime(value, DAY).date()
+    except ValueError:
+        raise ValueError("expected a day of the calendar as dd.MM.yyyy") from None
+
+
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    PlainSerializer(lambda day: day.strftime(DAY), return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{2}\.\d{2}\.\d{4}$", "examples": ["03.02.2023"]}),
+]
