@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, WithJsonSchema
@@ -26,7 +26,7 @@ class Simple(Wire):
     error: str = ""
 
     @classmethod
-    def refused(cls, reason: str, **fields: Any) -> "Simple":
+    def refused(cls, reason: str, **fields: Any) -> Self:
         """An ERROR with its reason."""
         return cls(status="ERROR", error=reason, **fields)
 
@@ -39,7 +39,7 @@ class Envelope(Wire):
     operation_time: str = Field(default_factory=operation_time)
 
     @classmethod
-    def refused(cls, code: int, reason: str) -> "Envelope":
+    def refused(cls, code: int, reason: str) -> Self:
         """An error: code and reason, every other field at its empty value."""
         return cls(error_code=code, error_message=reason)
 
@@ -52,6 +52,6 @@ class AdminEnvelope(Wire):
     error_message: str = ""
 
     @classmethod
-    def refused(cls, code: int, reason: str) -> "AdminEnvelope":
+    def refused(cls, code: int, reason: str) -> Self:
         """An error: code and reason, every other field at its empty value."""
         return cls(error_code=code, error_message=reason)

@@ -4,6 +4,7 @@ from functions.shared.database import Database
 from functions.shared.rest import rest
 from schemas.answers import Simple
 from schemas.billing import BalanceChange
+from schemas.fields import LARGEST
 
 ADD = """
     WITH added AS (
@@ -23,7 +24,7 @@ def add(body: BalanceChange, db: Database) -> Simple:
     if db.row(ADD, username=body.username, amount=body.amount):
         return Simple()
     known = db.row(KNOWN, username=body.username)
-    return Simple.refused("Too much money: a balance holds 9999999999.99 at the most" if known else "Client not found")
+    return Simple.refused(f"Too much money: a balance holds {LARGEST} at the most" if known else "Client not found")
 
 
 @rest("POST", "/billing-service/api/v1/internal/balance/add", caller="internal")

@@ -46,4 +46,7 @@ def call(function: str, body: Any) -> Any:
         raise CallFailed(f"{function} cannot be reached: {problem}") from problem
     if answer.status != 200:
         raise CallFailed(f"{function} answered {answer.status}")
-    return exact_json.loads(answer.data)
+    try:
+        return exact_json.loads(answer.data)
+    except ValueError as problem:
+        raise CallFailed(f"{function} did not answer with JSON") from problem

@@ -73,7 +73,19 @@ class Database:
         except pg8000.native.DatabaseError as problem:
             raise _sorted_error(problem) from problem
         self._prepared: dict[str, tuple[Any, Callable]] = {}
+        self._after_commit: list[Callable[[], None]] = []
         self.broken = False
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Do `action` once after this transaction has committed, and not at all if it does not."""
+        if action not in self._after_commit:
+            self._after_commit.append(action)
+
+    def committed(self) -> None:
+        """Do what was asked for."""
+        actions, self._after_commit = self._after_commit, []
+        for action in actions:
+            action()
 
     def rows(self, sql: str, **values: Any) -> list[Any]:
         """Run `sql` and give its rows, columns by name (`row.balance`)."""
@@ -98,6 +110,10 @@ class Database:
         except BROKEN as problem:
             self.broken = True
             raise Unavailable(f"the connection to PostgreSQL broke: {problem}") from problem
+
+    def forget_actions(self) -> None:
+        """Nothing was committed, so nothing is done after it."""
+        self._after_commit.clear()
 
     def close(self) -> None:
         """Close the connection; one that is broken already is let go."""
@@ -143,9 +159,11 @@ def transaction() -> Iterator[Database]:
     except BaseException:
         _roll_back(database)
         raise
+    database.committed()
 
 
 def _roll_back(database: Database) -> None:
+    database.forget_actions()
     if not database.broken:
         try:
             database.rows("ROLLBACK")

@@ -5,7 +5,7 @@ The modes: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -60,8 +60,11 @@ def from_text(text: str | bytes) -> CloudEvent:
     return _from_object(_json(text))
 
 
-def from_request(request: Request) -> tuple[list[CloudEvent], bool]:
-    """The events of a request, and whether they came as a batch. Raises Unacceptable."""
+def from_request(request: Request, any_data: bool = False) -> tuple[list[CloudEvent], bool]:
+    """The events of a request, and whether they came as a batch. Raises Unacceptable.
+
+    With `any_data` the data of an event in binary mode need not be JSON: it is then kept as text.
+    """
     if request.mimetype == BATCH:
         items = _json(request.get_data())
         if not isinstance(items, list):
@@ -69,7 +72,7 @@ def from_request(request: Request) -> tuple[list[CloudEvent], bool]:
         return [_from_object(item) for item in items], True
     if request.mimetype == STRUCTURED:
         return [from_text(request.get_data())], False
-    return [_from_binary(request)], False
+    return [_from_binary(request, _json_or_text if any_data else exact_json.loads)], False
 
 
 def _json(text: str | bytes) -> Any:
@@ -88,14 +91,21 @@ def _from_object(item: Any) -> CloudEvent:
         raise Unacceptable(f"expected a CloudEvent 1.0: {problem}") from None
 
 
-def _from_binary(request: Request) -> CloudEvent:
+def _json_or_text(data: bytes) -> Any:
+    try:
+        return exact_json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace") if isinstance(data, bytes) else data
+
+
+def _from_binary(request: Request, read_data: Callable[[bytes], Any]) -> CloudEvent:
     if "ce-specversion" not in request.headers:
         raise Unacceptable(
             "expected a CloudEvent: ce-specversion, ce-type, ce-source and ce-id headers with JSON data, "
             f"or a body of {STRUCTURED} or {BATCH}; got Content-Type {request.mimetype or 'none'}"
         )
     try:
-        event = from_http(dict(request.headers), request.get_data(), exact_json.loads)
+        event = from_http(dict(request.headers), request.get_data(), read_data)
     except GenericException as problem:
         raise Unacceptable(f"expected a CloudEvent 1.0 with JSON data: {problem}") from None
     return _plain(event)

@@ -9,6 +9,7 @@ one is taken from the path (`/users/{id}`) by its name.
 
 import functools
 import inspect
+import io
 import re
 import time
 import typing
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from logging import ERROR, WARNING
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from flask import Request
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
@@ -31,6 +32,7 @@ from functions.shared.refusals import explain
 from functions.shared.settings import DatabaseSettings
 from functions.shared.step import require
 
+Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
 ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
 FORM = "application/x-www-form-urlencoded"
@@ -51,10 +53,10 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Response:
-    """An answer whose status is not 200, or that carries headers of its own."""
+class Response(Generic[Body]):
+    """An answer whose status is not 200, or that carries headers of its own: `-> Response[Model]`."""
 
-    body: Any
+    body: Body
     status: int = 200
     headers: dict[str, str] | None = None
 
@@ -134,7 +136,7 @@ def rest(
 
 
 def _route(function: Callable, method: str, paths: tuple[str, ...], *rest_of_it: Any) -> Route:
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     gives = hints.pop("return", None)
     body = next((h for h in hints.values() if inspect.isclass(h) and issubclass(h, BaseModel)), None)
     return Route(function.__name__, method, paths, *rest_of_it, body, gives, hints)
@@ -212,7 +214,8 @@ class _Call:
         try:
             return TypeAdapter(hint).validate_python(found.get(name))
         except ValidationError as problem:
-            raise BadRequest(f"{name}{explain(problem)}" if found else f"{name}: missing in the path") from None
+            reason = explain(problem) if found else "missing in the path"
+            raise BadRequest(f"{name}: {reason}") from None
 
     def _body(self) -> dict[str, Any]:
         name = next((n for n, hint in self.route.parameters.items() if hint is self.route.body), None)
@@ -253,6 +256,8 @@ class _Call:
             case BadRequest():
                 return json_answer(self.route.refusal(self.request, str(problem)), 400)
             case RequestEntityTooLarge():
+                # The framework reads what is left of the body after the answer, and would fail on it again.
+                self.request.stream = io.BytesIO()
                 return json_answer(spring_error(self.request, 413), 413, {"Connection": "close"})
             case database.Unavailable() | database.Conflict():
                 log("not now", level=WARNING, function=self.route.name, reason=str(problem))

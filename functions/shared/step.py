@@ -9,6 +9,7 @@ Its annotations are the contract: the model of the event that comes in, the mode
 """
 
 import functools
+import io
 import time
 import types
 import typing
@@ -20,6 +21,7 @@ from pathlib import Path
 from cloudevents.http import CloudEvent
 from flask import Request, has_app_context
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from functions.shared import database, events, probes
 from functions.shared.answers import Answer, json_answer
@@ -139,7 +141,7 @@ class _Run:
             inputs = [self.contract.read(event) for event in self.arrived]
             replies = self._once_more_if_beaten(inputs)
         except Exception as problem:
-            return self._trouble(problem)
+            return self._trouble(request, problem)
         return events.reply(replies, batched)
 
     def _once_more_if_beaten(self, inputs: Sequence[BaseModel]) -> list[CloudEvent]:
@@ -203,7 +205,10 @@ class _Run:
             **fields,
         )
 
-    def _trouble(self, problem: Exception) -> Answer:
+    def _trouble(self, request: Request, problem: Exception) -> Answer:
+        if isinstance(problem, RequestEntityTooLarge):
+            # The framework reads what is left of the body after the answer, and would fail on it again.
+            request.stream = io.BytesIO()
         status, headers, level = _sorted_trouble(problem)
         reason = str(problem) or type(problem).__name__
         if status == 500 and not headers:
@@ -218,14 +223,12 @@ class _Run:
 def _sorted_trouble(problem: Exception) -> tuple[int, dict[str, str], int]:
     """Status, headers and log level: 503 for "not now", 500 with `X-Retry: never` for "never", 500 for a bug."""
     match problem:
-        case events.Unacceptable() | database.Refused():
+        case events.Unacceptable() | database.Refused() | RequestEntityTooLarge():
             return 500, NEVER_RETRY, WARNING
         case database.Unavailable():
             # The whole function is out of work, not this event alone: whoever sends may pause.
             return 503, {"Retry-After": "1"}, WARNING
         case database.Conflict() | NotYet():
             return 503, {}, WARNING
-        case _ if getattr(problem, "code", None) == 413:
-            return 500, NEVER_RETRY, WARNING
         case _:
             return 500, {}, ERROR

@@ -1,0 +1,61 @@
+# `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+bootstrap:
+	@tools/bootstrap.sh
+
+run: bootstrap ## start the whole system; Ctrl-C stops it (each=1: every function in its own process)
+	@$(PYTHON) -m tools.local run $(if $(each),--each)
+
+stop: bootstrap ## stop the system that runs
+	@$(PYTHON) -m tools.local stop
+
+reset: bootstrap ## stop, and delete databases, queues and passwords (asks first)
+	@$(PYTHON) -m tools.local reset
+
+psql: bootstrap ## look into the database (owner=billing: into one owner's schema)
+	@$(PYTHON) -m tools.local psql $(owner)
+
+logs: bootstrap ## follow all logs
+	@$(PYTHON) -m tools.local logs
+
+status: bootstrap ## what runs, and whether it answers
+	@$(PYTHON) -m tools.local status
+
+migrate: bootstrap ## bring a database up to the code (ADMIN_DATABASE_URL, SECRETS_DIR)
+	@$(PYTHON) -m tools.migrate
+
+test: bootstrap ## run the tests and show the coverage (args="-k refund": some of them)
+	@$(PYTHON) -m coverage erase
+	@$(PYTHON) -m coverage run -m pytest $(args); tests=$$?; \
+	$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report; \
+	$(if $(args),,$(PYTHON) -m tools.coverage_floor || exit 1;) exit $$tests
+
+inject: bootstrap ## send one step its example (event=billing.withdraw user= order= amount= data= url= broker=1)
+	@$(PYTHON) -m triggers.injector $(call flag,event) $(call flag,user) $(call flag,order) \
+		$(call flag,amount) $(call flag,data) $(call flag,url) $(if $(broker),--broker)
+
+explain: bootstrap ## what comes in, what goes out, which tables (event=billing.withdraw)
+	@$(PYTHON) -m tools.explain $(event)
+
+audit: bootstrap ## check by SQL what must always hold
+	@$(PYTHON) -m tools.audit
+
+dead-letters: bootstrap ## list, show, replay events that failed (args="replay all")
+	@$(PYTHON) -m tools.dead_letters $(args)
+
+schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
+	@$(PYTHON) -m schemas.generate
+
+readme: bootstrap ## generate the README's tables and picture
+	@$(PYTHON) -m tools.readme
+
+lint: bootstrap ## check the style
+	@$(PYTHON) -m ruff check
+
+flag = $(if $($(1)),--$(1) '$(subst ','\'',$($(1)))')

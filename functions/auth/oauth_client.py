@@ -1,0 +1,40 @@
+"""Which application asks: the client credentials of the OAuth endpoints."""
+
+import hmac
+
+from flask import Request
+from pydantic import Field
+
+from functions.auth.tokens import CLIENT
+from functions.shared.answers import Answer, json_answer
+from functions.shared.settings import Settings, read
+
+
+class ClientSettings(Settings):
+    """The secret of the one client."""
+
+    oauth_client_secret: str = Field(min_length=1, description=f"secret of the OAuth client {CLIENT}")
+
+
+class NotTheClient(Exception):
+    """The request comes without the client's credentials, or with wrong ones."""
+
+    def __init__(self, status: int, error: str, description: str):
+        super().__init__(description)
+        self.status, self.error = status, error
+
+    def answer(self) -> Answer:
+        """401 asks for credentials, 403 has seen them."""
+        headers = {"WWW-Authenticate": 'Basic realm="oauth2/client"'} if self.status == 401 else {}
+        body = {"error": self.error, "error_description": str(self)}
+        return json_answer(body, self.status, headers | {"Cache-Control": "no-store"})
+
+
+def check(request: Request) -> None:
+    """Let the client pass, in a time that tells nothing about its secret. Raises NotTheClient."""
+    given = request.authorization
+    if given is None or given.type != "basic":
+        raise NotTheClient(401, "unauthorized", "Full authentication is required to access this resource")
+    expected = f"{CLIENT}:{read(ClientSettings).oauth_client_secret}"
+    if not hmac.compare_digest(f"{given.username}:{given.password}".encode(), expected.encode()):
+        raise NotTheClient(403, "invalid_client", "Bad client credentials")

@@ -1,0 +1,30 @@
+"""Passwords as argon2id hashes.
+
+The cost is OWASP's recommendation of 19 MiB, two passes and one lane:
+https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html
+"""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+_HASHER = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
+# No password has this hash; comparing with it takes as long as comparing with a real one.
+_NOBODYS = f"$argon2id$v=19$m={_HASHER.memory_cost},t={_HASHER.time_cost},p=1${'A' * 22}${'A' * 43}"
+
+
+def hashed(password: str) -> str:
+    """The hash to be stored."""
+    return _HASHER.hash(password)
+
+
+def fits(stored: str | None, password: str) -> bool:
+    """Whether the password belongs to the stored hash; without one it takes as long to say no."""
+    try:
+        return _HASHER.verify(stored or _NOBODYS, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def is_outdated(stored: str) -> bool:
+    """Whether the hash was made at another cost than today's."""
+    return _HASHER.check_needs_rehash(stored)

@@ -1,0 +1,13 @@
+"""List the roles, for administrators."""
+
+from functions.shared.database import Database
+from functions.shared.rest import admin_refusal, rest
+from schemas.auth import Role, Roles
+
+READ = "SELECT id, name FROM roles ORDER BY id"
+
+
+@rest("GET", "/auth-service/api/v1/roles", caller="admin", refusal=admin_refusal)
+def roles_list(db: Database) -> Roles:
+    """All roles by id."""
+    return Roles(roles=tuple(Role(**role._asdict()) for role in db.rows(READ)))

@@ -1,0 +1,73 @@
+"""Change a user, for administrators."""
+
+from functions.auth import passwords, registrations
+from functions.auth.accounts import USER, names_of, taken
+from functions.shared import database
+from functions.shared.database import Database
+from functions.shared.rest import Response, admin_refusal, rest
+from functions.shared.settings import CallSettings, DatabaseSettings
+from functions.shared.step import require
+from schemas.auth import AccountEdit, AccountFound
+
+require(DatabaseSettings, CallSettings)
+
+RETRY = {"Retry-After": "5"}
+
+KNOWN = "SELECT id, username FROM accounts WHERE username = :username"
+
+# A new password ends every login of the user.
+EDIT = """
+    UPDATE accounts
+       SET first_name = coalesce(:first_name, first_name), middle_name = coalesce(:middle_name, middle_name),
+           last_name = coalesce(:last_name, last_name), email = coalesce(:email, email),
+           mobile_phone = coalesce(:mobile_phone, mobile_phone), password = coalesce(:password, password),
+           generation = generation + CASE WHEN :password_changes THEN 1 ELSE 0 END
+     WHERE username = :username
+    RETURNING id
+"""
+
+GRANT = """
+    WITH granted AS (
+        SELECT id FROM roles WHERE name = ANY(CAST(:roles AS text[]))
+    ), withdrawn AS (
+        DELETE FROM user_roles WHERE user_id = :id AND role_id NOT IN (SELECT id FROM granted)
+    )
+    INSERT INTO user_roles (user_id, role_id)
+    SELECT CAST(:id AS bigint), id FROM granted
+    ON CONFLICT DO NOTHING
+"""
+
+READ = """
+    SELECT id, roles, username, first_name, middle_name, last_name, email, mobile_phone, enabled
+      FROM accounts WHERE id = :id
+"""
+
+
+@rest("POST", "/auth-service/api/v1/users/edit", caller="admin", refusal=admin_refusal)
+def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
+    """Change what is given of the user of that name; who gets ROLE_USER has a balance before."""
+    with database.transaction() as db:
+        user = db.row(KNOWN, username=body.username)
+        roles, unknown = names_of(body.roles or (), db)
+    if user is None:
+        return AccountFound.refused(-502, "User not found")
+    if unknown:
+        return AccountFound.refused(-700, f"Unknown role: {', '.join(unknown)}")
+    if USER in roles and not registrations.open_account(user):
+        return Response(AccountFound.refused(-700, "Billing cannot be reached, nothing was changed"), 503, RETRY)
+    try:
+        with database.transaction() as db:
+            return _edited(body, roles, db)
+    except database.Duplicate as problem:
+        return AccountFound.refused(-700, taken(problem))
+
+
+def _edited(body: AccountEdit, roles: list[str], db: Database) -> AccountFound:
+    password = passwords.hashed(body.password) if body.password else None
+    facts = body.model_dump(by_alias=False, exclude={"roles"}) | {"password": password}
+    user = db.row(EDIT, **facts, password_changes=password is not None)
+    if user is None:
+        return AccountFound.refused(-502, "User not found")
+    if body.roles is not None:
+        db.rows(GRANT, id=user.id, roles=roles)
+    return AccountFound.of(db.row(READ, id=user.id))

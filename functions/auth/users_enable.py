@@ -1,0 +1,25 @@
+"""Let a user log in, or no longer, for administrators."""
+
+from functions.shared.database import Database
+from functions.shared.rest import admin_refusal, rest
+from schemas.auth import Enabled, Id
+
+# Disabling ends every login of the user.
+SWITCH = """
+    UPDATE accounts
+       SET enabled = :enabled, generation = generation + CASE WHEN :enabled THEN 0 ELSE 1 END
+     WHERE id = :id AND (:enabled OR 'ROLE_ADMIN' <> ALL(authorities))
+    RETURNING id, enabled
+"""
+
+KNOWN = "SELECT id FROM accounts WHERE id = :id"
+
+
+@rest("POST", "/auth-service/api/v1/users/{id}/{enabled}", caller="admin", refusal=admin_refusal)
+def users_enable(id: Id, enabled: bool, db: Database) -> Enabled:
+    """Enable or disable a user; an access token it has already is good until it expires."""
+    if user := db.row(SWITCH, id=id, enabled=enabled):
+        return Enabled(id=user.id, is_enabled=user.enabled)
+    if db.row(KNOWN, id=id):
+        return Enabled.refused(-503, "Admin user can not be disabled")
+    return Enabled.refused(-502, "User not found")

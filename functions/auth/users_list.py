@@ -1,0 +1,16 @@
+"""List the users, for administrators."""
+
+from functions.shared.database import Database
+from functions.shared.rest import admin_refusal, rest
+from schemas.auth import Account, Accounts
+
+READ = """
+    SELECT id, roles, username, first_name, middle_name, last_name, email, mobile_phone, enabled
+      FROM accounts ORDER BY id
+"""
+
+
+@rest("GET", "/auth-service/api/v1/users", caller="admin", refusal=admin_refusal)
+def users_list(db: Database) -> Accounts:
+    """All users by id; who is not confirmed, or deleted, is not there."""
+    return Accounts(users=tuple(Account(**user._asdict()) for user in db.rows(READ)))

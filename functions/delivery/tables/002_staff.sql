@@ -1,0 +1,1 @@
+INSERT INTO couriers (name) VALUES ('Борис'), ('Сергей'), ('Илья');

@@ -1,0 +1,14 @@
+"""Tell the caller's own mails."""
+
+from functions.notification.find_email import tell
+from functions.shared.database import Database
+from functions.shared.rest import Caller, rest
+from schemas.notification import Mails, UserQuery
+
+
+@rest("POST", "/ui-api-service/api/v1/external/user/notification", caller="bearer")
+def list_emails(body: UserQuery, caller: Caller, db: Database) -> Mails:
+    """One's own mails, oldest first."""
+    if body.username != caller.username:
+        return Mails.refused(-8513, "Access denied")
+    return tell(body, db)

@@ -1,0 +1,74 @@
+"""Keep an event that nobody could handle, with function, reason and attempts: the dead-letter sink of every platform.
+
+Takes any CloudEvent, whatever its type and data, one or a batch. Where it comes from a Knative broker the extensions
+knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our dispatcher adds deliveryattempts.
+"""
+
+import base64
+import binascii
+from logging import ERROR
+
+from cloudevents.http import CloudEvent
+from flask import Request
+
+from functions.shared import database, events, probes
+from functions.shared.answers import Answer, json_answer
+from functions.shared.logs import log
+from functions.shared.settings import DatabaseSettings
+from functions.shared.step import require
+
+KEEP = """
+    INSERT INTO dead_letters (function, source, id, type, subject, event, reason, attempts)
+    VALUES (:function, :source, :id, :type, :subject, :event, :reason, CAST(:attempts AS integer))
+    ON CONFLICT (function, source, id) DO UPDATE
+       SET times = dead_letters.times + 1, last_at = now(), replayed_at = NULL,
+           reason = excluded.reason, attempts = excluded.attempts
+"""
+
+STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryattempts")
+
+require(DatabaseSettings)
+
+
+def dead_letter(request: Request) -> Answer:
+    """204 when the event is kept; 503 when it cannot be now. What is no CloudEvent is told to the log alone."""
+    if probe := probes.answer(request):
+        return probe
+    if request.method != "POST":
+        return json_answer({"error": "expected a CloudEvent by POST"}, 405, {"Allow": "POST"})
+    try:
+        arrived, _ = events.from_request(request, any_data=True)
+        with database.transaction() as db:
+            for event in arrived:
+                db.rows(KEEP, **_row(event))
+    except events.Unacceptable as problem:
+        log("no CloudEvent", level=ERROR, reason=str(problem))
+        return json_answer({"error": str(problem)}, 500, {"X-Retry": "never"})
+    except (database.Unavailable, database.Conflict) as problem:
+        return json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+    for event in arrived:
+        log("dead letter", level=ERROR, type=event["type"], id=event["id"], order=event.get("subject"))
+    return "", 204, {}
+
+
+def _row(event: CloudEvent) -> dict:
+    plain = CloudEvent({name: event[name] for name in event if name not in STORY}, event.data)
+    return {
+        "function": str(event.get("knativeerrordest") or "unknown"),
+        "source": event["source"],
+        "id": event["id"],
+        "type": event["type"],
+        "subject": event.get("subject"),
+        "event": events.to_text(plain).replace("\\u0000", ""),
+        "reason": _reason(event).replace("\x00", ""),
+        "attempts": int(event.get("deliveryattempts") or 1),
+    }
+
+
+def _reason(event: CloudEvent) -> str:
+    code, data = event.get("knativeerrorcode"), str(event.get("knativeerrordata") or "")
+    try:
+        data = base64.b64decode(data, validate=True).decode(errors="replace")
+    except binascii.Error:
+        pass
+    return f"{code or 'no answer'} {data}".strip()

@@ -1,0 +1,42 @@
+"""The health of the whole: the database answers, and the broker takes events."""
+
+from typing import Any
+
+import urllib3
+from flask import Request
+
+from functions.shared import database
+from functions.shared.rest import Response, rest
+from functions.shared.settings import BrokerSettings, DatabaseSettings, read
+from functions.shared.step import require
+
+require(DatabaseSettings, BrokerSettings)
+
+# What the original's framework answers with; monitors look at it.
+CONTENT_TYPE = {"Content-Type": "application/vnd.spring-boot.actuator.v3+json"}
+
+
+@rest("GET", "/health", "/health/readiness", caller="public")
+def health(request: Request) -> Response[dict[str, Any]]:
+    """200 and UP, or 503 and DOWN; `/health/readiness` says which part is down."""
+    working = {"database": _database(), "broker": _broker()}
+    components = {name: {"status": "UP" if works else "DOWN"} for name, works in working.items()}
+    up = all(working.values())
+    more = {"components": components} if request.path.endswith("/readiness") else {"groups": ["liveness", "readiness"]}
+    return Response({"status": "UP" if up else "DOWN", **more}, 200 if up else 503, CONTENT_TYPE)
+
+
+def _database() -> bool:
+    try:
+        with database.transaction() as db:
+            return bool(db.row("SELECT 1 AS one"))
+    except (database.Unavailable, database.Conflict):
+        return False
+
+
+def _broker() -> bool:
+    try:
+        address = read(BrokerSettings).broker_url.rstrip("/") + "/health"
+        return urllib3.request("GET", address, retries=False, timeout=2).status == 200
+    except urllib3.exceptions.HTTPError:
+        return False

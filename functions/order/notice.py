@@ -1,0 +1,23 @@
+"""The event that tells a client how the order ended: sent when it ends, and again when no mail came of it."""
+
+from typing import Any
+
+from cloudevents.http import CloudEvent
+
+from functions.shared import events
+from schemas.events import EmailMessage, Result
+
+SOURCE = "/order/result"
+
+
+def notice_event(row: Any) -> CloudEvent:
+    """The notification of an ended order, from its row; the same each time."""
+    mail = EmailMessage(order_id=row.order_id, user_name=row.username, email=row.email, message=row.reason)
+    return events.make(
+        type=EmailMessage.event_type,
+        source=SOURCE,
+        id=events.derived_id(SOURCE, row.order_id, EmailMessage.event_type),
+        subject=row.order_id,
+        causation=events.derived_id(SOURCE, row.order_id, Result.event_type),
+        data=mail.model_dump(by_alias=True),
+    )

@@ -1,0 +1,35 @@
+"""The event that opens an order's saga: sent when the order is accepted, and again when it stands still."""
+
+from typing import Any
+
+from cloudevents.http import CloudEvent
+
+from functions.shared import events, exact_json
+from schemas.events import NewOrder
+
+SOURCE = "/order/submit"
+
+
+def order_id(username: str, msg_id: str) -> str:
+    """The order that a user's message means: always the same one."""
+    return events.derived_id("order", username, msg_id)
+
+
+def opening_event(row: Any) -> CloudEvent:
+    """The order's first event, from its row; the same each time, so that sending it again only goes on."""
+    data = {
+        **exact_json.loads(row.request),
+        "orderId": row.order_id,
+        "userName": row.username,
+        "msgId": row.msg_id,
+        "email": row.email,
+    }
+    order = NewOrder.model_validate(data)
+    return events.make(
+        type=NewOrder.event_type,
+        source=SOURCE,
+        id=events.derived_id(SOURCE, row.order_id, NewOrder.event_type),
+        subject=row.order_id,
+        causation=row.msg_id if events.PLAIN.fullmatch(row.msg_id) else row.order_id,
+        data=order.model_dump(by_alias=True),
+    )

@@ -1,0 +1,106 @@
+"""Heal what stands still: an open order's first event, an ended order's notification, sent once more.
+
+Sending a saga's first event again is always safe: every step that has handled it answers from its inbox, and the
+order goes on at the step where it stopped.
+"""
+
+from logging import ERROR, WARNING
+
+from pydantic import Field
+
+from functions.order import outbox
+from functions.order.notice import notice_event
+from functions.order.opening import opening_event
+from functions.shared import database
+from functions.shared.call import CallFailed, call
+from functions.shared.cron import scheduled
+from functions.shared.database import Database
+from functions.shared.logs import log
+from functions.shared.settings import BrokerSettings, CallSettings, Settings, read
+
+# Each try waits twice as long as the one before, up to an hour.
+DUE = """
+    UPDATE orders
+       SET redrives = redrives + 1,
+           redrive_at = now() + make_interval(
+               secs => least(CAST(:deadline AS double precision) * power(2, least(redrives, 12)), 3600))
+     WHERE order_id IN (
+               SELECT order_id FROM orders
+                WHERE notified_at IS NULL AND redrive_at <= now() AND redrives < :tries
+                  AND (ended_at IS NULL) = :open
+                ORDER BY redrive_at LIMIT 200 FOR UPDATE SKIP LOCKED)
+    RETURNING *
+"""
+
+GIVE_UP = """
+    UPDATE orders SET needs_attention_at = now()
+     WHERE order_id IN (
+               SELECT order_id FROM orders
+                WHERE notified_at IS NULL AND needs_attention_at IS NULL
+                  AND redrive_at <= now() AND redrives >= :tries
+                ORDER BY redrive_at LIMIT 200 FOR UPDATE SKIP LOCKED)
+    RETURNING order_id
+"""
+
+NOTIFIED = "UPDATE orders SET notified_at = now() WHERE order_id = ANY(CAST(:order_ids AS text[]))"
+
+
+class RedriveSettings(Settings):
+    """When an order stands still, and when a person has to look."""
+
+    saga_deadline_seconds: float = Field(default=60, gt=0, description="seconds until an open order is driven on")
+    saga_tries: int = Field(default=8, ge=1, description="tries until an order is marked as needing attention")
+
+
+@scheduled(BrokerSettings, CallSettings, RedriveSettings)
+def redrive() -> dict[str, int]:
+    """Drive on what is due; orders that no try could end are marked as needing attention."""
+    settings = read(RedriveSettings)
+    terms = {"deadline": settings.saga_deadline_seconds, "tries": settings.saga_tries}
+    return {
+        "orders": _reopen(terms),
+        "notifications": _remind(terms),
+        "needing_attention": _give_up(settings.saga_tries),
+    }
+
+
+def _reopen(terms: dict) -> int:
+    with database.transaction() as db:
+        due = db.rows(DUE, **terms, open=True)
+        for order in due:
+            outbox.put(db, opening_event(order))
+            log("order driven on", level=WARNING, order=order.order_id, tries=order.redrives)
+    return len(due)
+
+
+def _remind(terms: dict) -> int:
+    """Ended orders: those that have their mail are settled, for the others the notification goes out again."""
+    with database.transaction() as db:
+        due = db.rows(DUE, **terms, open=False)
+    if not due:
+        return 0
+    try:
+        lacking = set(call("notification-missing", {"orderIds": [order.order_id for order in due]})["orderIds"])
+    except CallFailed as problem:
+        log("notifications not compared", level=WARNING, reason=str(problem))
+        return 0
+    with database.transaction() as db:
+        _settle(db, [order for order in due if order.order_id not in lacking])
+        for order in due:
+            if order.order_id in lacking:
+                outbox.put(db, notice_event(order))
+                log("notification sent again", level=WARNING, order=order.order_id, tries=order.redrives)
+    return len(lacking)
+
+
+def _settle(db: Database, settled: list) -> None:
+    if settled:
+        db.rows(NOTIFIED, order_ids=[order.order_id for order in settled])
+
+
+def _give_up(tries: int) -> int:
+    with database.transaction() as db:
+        lost = db.rows(GIVE_UP, tries=tries)
+    for order in lost:
+        log("order needs attention", level=ERROR, order=order.order_id, tries=tries)
+    return len(lost)

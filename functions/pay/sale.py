@@ -1,0 +1,11 @@
+"""Begin the payment of an order: ask billing for its money."""
+
+from functions.shared.database import Database
+from functions.shared.step import step
+from schemas.events import Sale, Withdraw
+
+
+@step
+def sale(order: Sale, _: Database) -> Withdraw:
+    """Pay keeps nothing yet: a payment exists when its money does."""
+    return Withdraw(**order.facts())

@@ -1,0 +1,25 @@
+"""What the store's REST method takes and gives."""
+
+from schemas.answers import Envelope, ToldMoney
+from schemas.fields import Wire
+
+
+class MenuQuery(Wire):
+    """The whole menu is asked for: an empty object."""
+
+
+class MenuDish(Wire):
+    """A dish as the client may order it."""
+
+    menu_id: int
+    name: str
+    description: str
+    weight: int
+    price: ToldMoney
+    in_stock: int
+
+
+class Menu(Envelope):
+    """All dishes, by their ids."""
+
+    dishs: list[MenuDish] | None = None

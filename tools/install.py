@@ -1,0 +1,86 @@
+"""Make what an installation keeps to itself: keys, passwords, a client secret. None ships with the code.
+
+`python -m tools.install DIR` makes what is missing in DIR and keeps what is there.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.local.private_files import locked, password, write_private
+
+FUNCTIONS = Path(__file__).parents[1] / "functions"
+SHARED = "shared"
+
+
+def owners(root: Path = FUNCTIONS) -> list[str]:
+    """The folders that keep tables: each is a schema and a role."""
+    return sorted(path.parent.name for path in root.glob("*/tables") if path.parent.name != SHARED)
+
+
+def install(directory: Path) -> list[str]:
+    """Make the files that `directory` lacks and give their names. Safe by two at once: the first's stay."""
+    directory = Path(directory)
+    with locked(directory):
+        directory.chmod(0o700)
+        made = [name for name, make in MAKERS.items() if _write_missing(directory / name, make)]
+        return made + _add_roles(directory / "roles.json")
+
+
+def _write_missing(path: Path, make: Callable[[Path], str]) -> bool:
+    if path.exists():
+        return False
+    write_private(path, make(path.parent))
+    return True
+
+
+def _add_roles(path: Path) -> list[str]:
+    """A password for every owner's database role; an owner that came with a newer version gets one too."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    missing = [owner for owner in owners() if owner not in known]
+    if missing:
+        write_private(path, json.dumps(known | {owner: password() for owner in missing}, indent=2) + "\n")
+    return [path.name] if missing else []
+
+
+def _private_key(_: Path) -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    encryption = serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+
+
+def _public_key(directory: Path) -> str:
+    from cryptography.hazmat.primitives import serialization
+
+    key = serialization.load_pem_private_key((directory / "jwt-private.pem").read_bytes(), password=None)
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+# The imports above are late because a start that finds everything in place does without them.
+MAKERS: dict[str, Callable[[Path], str]] = {
+    "jwt-private.pem": _private_key,
+    "jwt-public.pem": _public_key,
+    "admin-password": lambda _: password(),
+    "oauth-client-secret": lambda _: password(),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tools.install", description=__doc__)
+    parser.add_argument("directory", type=Path, metavar="DIR", help="where the files are kept, for you alone")
+    directory = parser.parse_args().directory
+    try:
+        made = install(directory)
+    except OSError as problem:
+        sys.exit(f"{directory}: expected a directory that can be written, got: {problem.strerror}")
+    print(f"{directory}: made {', '.join(made)}" if made else f"{directory}: nothing to do")
+
+
+if __name__ == "__main__":
+    main()

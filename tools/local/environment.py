@@ -1,0 +1,75 @@
+"""Where the local system keeps and finds everything, and what each of its processes is told of that.
+
+A process gets the variables that it needs and no others: an owner's functions never see another's password.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
+
+PASSED_ON = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV"}
+SETTINGS = {"TIME_ZONE", "PRICES", "PAST_DELIVERY_DATES", "LOG_LEVEL"}
+PREFIXES = ("PYTHON", "COVERAGE_", "DISPATCHER_", "ORDER_", "AUTH_", "SAGA_")
+
+
+def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    """What every process inherits: how programs run here, and the settings that a user may make."""
+    known = PASSED_ON | SETTINGS
+    return {name: value for name, value in environment.items() if name in known or name.startswith(PREFIXES)}
+
+
+def role_url(url: str, owner: str, password: str) -> str:
+    """The address of the same database for an owner's role."""
+    parts = urlsplit(url)
+    at = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{owner}:{quote(password, safe='')}@{at}").geturl()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The addresses of one running system; `database` is the administrator's."""
+
+    secrets: Path
+    function_urls: Path
+    database: str
+    amqp: str
+    broker: str
+
+    def of_functions(self, owner: str) -> dict[str, str]:
+        """The environment of an owner's functions: its own role, and what calls and checks of tokens need."""
+        password = json.loads((self.secrets / "roles.json").read_text())[owner]
+        return {
+            **self._of_all(),
+            "DATABASE_URL": role_url(self.database, owner, password),
+            "JWT_PUBLIC_KEY_FILE": str(self.secrets / "jwt-public.pem"),
+            "THREADS": "8",
+            **(self._of_auth() if owner == "auth" else {}),
+        }
+
+    def of_trigger(self, name: str, port: int | None = None) -> dict[str, str]:
+        """The environment of a trigger: only those that speak AMQP get the address of RabbitMQ."""
+        return {
+            **self._of_all(),
+            **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),
+            **({"HOST": HOST, "PORT": str(port)} if port else {}),
+        }
+
+    def _of_all(self) -> dict[str, str]:
+        return {
+            **passed_on(os.environ),
+            "PYTHONUNBUFFERED": "1",
+            "BROKER_URL": self.broker,
+            "FUNCTION_URLS": str(self.function_urls),
+        }
+
+    def _of_auth(self) -> dict[str, str]:
+        return {
+            "JWT_PRIVATE_KEY_FILE": str(self.secrets / "jwt-private.pem"),
+            "OAUTH_CLIENT_SECRET_FILE": str(self.secrets / "oauth-client-secret"),
+        }

@@ -1,0 +1,86 @@
+"""Which processes the system is made of, on which ports, and what each is started with."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from tools.local.children import Child
+from tools.local.environment import HOST, Surroundings
+from tools.local.place import Place
+
+
+class Function(Protocol):
+    """An entry of stack.yml, as far as it matters here."""
+
+    name: str
+    owner: str
+    source: str
+    target: str
+
+
+class Plan:
+    """Every process, by name; `urls` says where each function answers."""
+
+    def __init__(self, place: Place, functions: Iterable[Function], each: bool, database: str, amqp: str):
+        self.place = place
+        self.urls: dict[str, str] = {}
+        self.ports = {"gateway": place.ports["GATEWAY_PORT"], "ingress": place.ports["BROKER_PORT"]}
+        self.surroundings = Surroundings(
+            place.secrets, place.function_urls, database=database, amqp=amqp, broker=place.broker
+        )
+        start = self._alone if each else self._host
+        groups = [[function] for function in functions] if each else _by_owner(functions)
+        self.functions = [start(place.ports["FUNCTIONS_PORT"] + at, group) for at, group in enumerate(groups)]
+        self.triggers = {name: self._trigger(name) for name in ("gateway", "ingress", "dispatcher", "cron")}
+
+    @property
+    def children(self) -> list[Child]:
+        """All processes."""
+        return [*self.triggers.values(), *self.functions]
+
+    @property
+    def stop_order(self) -> list[list[Child]]:
+        """Who stops together: what lets work in goes first, what it needs goes last."""
+        first = [[self.triggers[name]] for name in ("gateway", "cron", "dispatcher", "ingress")]
+        return [*first, self.functions]
+
+    def variable(self, name: str) -> str:
+        """The variable that moves a process to another port."""
+        return {"gateway": "GATEWAY_PORT", "ingress": "BROKER_PORT"}.get(name, "FUNCTIONS_PORT")
+
+    def _host(self, port: int, functions: list[Function]) -> Child:
+        owner = functions[0].owner
+        self.urls |= {one.name: f"http://{HOST}:{port}/function/{one.name}" for one in functions}
+        command = [sys.executable, "-m", "triggers.host", "--owner", owner, "--port", str(port)]
+        return self._function(owner, owner, command, port)
+
+    def _alone(self, port: int, functions: list[Function]) -> Child:
+        (function,) = functions
+        self.urls[function.name] = f"http://{HOST}:{port}"
+        framework = str(Path(sys.executable).with_name("functions-framework"))
+        command = [framework, "--source", function.source, "--target", function.target]
+        command += ["--host", HOST, "--port", str(port)]
+        return self._function(function.name, function.owner, command, port)
+
+    def _function(self, name: str, owner: str, command: list[str], port: int) -> Child:
+        self.ports[name] = port
+        environment = self.surroundings.of_functions(owner)
+        return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health")
+
+    def _trigger(self, name: str) -> Child:
+        port = self.ports.get(name)
+        health = f"http://{HOST}:{port}/health" if port else None
+        command = [sys.executable, "-m", f"triggers.{name}"]
+        return Child(name, command, self.surroundings.of_trigger(name, port), self._log(name), health)
+
+    def _log(self, name: str) -> Path:
+        return self.place.logs / f"{name}.log"
+
+
+def _by_owner(functions: Iterable[Function]) -> list[list[Function]]:
+    groups: dict[str, list[Function]] = defaultdict(list)
+    for function in functions:
+        groups[function.owner].append(function)
+    return list(groups.values())

@@ -1,0 +1,197 @@
+"""The whole system on one machine: started in parallel, supervised, and stopped in order."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tools.install import install
+from tools.local import children
+from tools.local.banner import banner
+from tools.local.children import Child
+from tools.local.environment import ROOT, passed_on
+from tools.local.place import DATABASE, Place
+from tools.local.plan import Plan
+from tools.local.private_files import write_private
+from tools.local.processes import StartFailed, command_line, end, require_free
+
+TICK = 0.1
+PROGRESS_EVERY = 5
+LONGEST_START = 300
+SERVER_PAUSE = 5
+
+
+def say(text: str) -> None:
+    """Tell the person at the keyboard, also when that is a file."""
+    print(text, flush=True)
+
+
+def run(place: Place, each: bool) -> None:
+    """Start all, keep it running until Ctrl-C or SIGTERM, stop what was started. Raises StartFailed."""
+    claim = place.claim()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        _end_leftovers(place)
+        stack = Stack(place, each, stopping)
+        try:
+            stack.up()
+            stack.supervise()
+        finally:
+            stack.down()
+    finally:
+        os.close(claim)
+
+
+class Stack:
+    """One running system; `stopping` is set when it is time to end."""
+
+    def __init__(self, place: Place, each: bool, stopping: threading.Event):
+        from triggers.stack import load
+
+        self.place = place
+        self.stopping = stopping
+        self.began = time.monotonic()
+        install(place.secrets)
+        self.postgres = None if os.environ.get("DATABASE_URL") else place.postgres()
+        self.rabbitmq = None if os.environ.get("AMQP_URL") else place.rabbitmq()
+        self.database = os.environ.get("DATABASE_URL") or self.postgres.url(DATABASE)
+        self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
+        self.plan = Plan(place, load(), each, self.database, self.amqp)
+        self._pool = ThreadPoolExecutor(2)
+        self._next_try = 0.0
+        self.ready = False
+
+    def up(self) -> None:
+        """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
+        for name, port in self.plan.ports.items():
+            require_free(port, name, self.plan.variable(name))
+        self.place.logs.mkdir(exist_ok=True)
+        write_private(self.place.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
+        triggers = self.plan.triggers
+        servers = {"RabbitMQ": self._pool.submit(self._start_rabbitmq)}
+        servers["PostgreSQL"] = self._pool.submit(self._start_database)
+        self._start(*self.plan.functions, triggers["gateway"])
+        self._wait(lambda: [name for name, starting in servers.items() if not _done(starting)])
+        self._start(triggers["ingress"], triggers["dispatcher"])
+        self._wait(self._not_ready)
+        self._start(triggers["cron"])
+        if not self.stopping.is_set():
+            self.ready = True
+            self._tell()
+            say(banner(self.place, self.plan, time.monotonic() - self.began))
+
+    def supervise(self) -> None:
+        """Start again whatever ends, until it is time to stop."""
+        while not self.stopping.wait(TICK):
+            self._keep_children()
+            self._keep_servers()
+
+    def down(self) -> None:
+        """Stop what was started: what lets work in first, then the functions, the servers last."""
+        say("stopping")
+        self._pool.shutdown()
+        for together in self.plan.stop_order:
+            for late in children.stop(together):
+                say(f"{late} did not stop within {children.PATIENCE} s and was killed: see {self.place.logs}")
+        for server in filter(None, (self.rabbitmq, self.postgres)):
+            server.stop()
+        self.place.run_file.unlink(missing_ok=True)
+        say("stopped")
+
+    def _start_rabbitmq(self) -> None:
+        if self.rabbitmq:
+            self.rabbitmq.start()
+
+    def _start_database(self) -> None:
+        """Migration is a process of its own: what it needs to import would stay in memory here."""
+        if self.postgres:
+            self.postgres.start()
+        told = {"ADMIN_DATABASE_URL": self.database, "SECRETS_DIR": str(self.place.secrets)}
+        command = [sys.executable, "-m", "tools.migrate", "--create"]
+        environment = passed_on(os.environ) | told
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, start_new_session=True
+        )
+        if done.returncode:
+            raise StartFailed(f"migration: {done.stderr.strip()}")
+        if done.stdout.strip() != "nothing to do":
+            say(done.stdout.strip())
+
+    def _start(self, *planned: Child) -> None:
+        if not self.stopping.is_set():
+            for child in planned:
+                child.start()
+            self._tell()
+
+    def _wait(self, missing: Callable[[], list[str]]) -> None:
+        """Wait until nothing is missing, and say now and then what is. Raises StartFailed in the end."""
+        next_word = time.monotonic() + PROGRESS_EVERY
+        while (names := missing()) and not self.stopping.wait(TICK):
+            self._keep_children()
+            now = time.monotonic()
+            if now - self.began > LONGEST_START:
+                late = ", ".join(names)
+                raise StartFailed(f"not ready in {LONGEST_START} s: {late}; see {self.place.logs}")
+            if now > next_word:
+                next_word = now + PROGRESS_EVERY
+                say(f"{now - self.began:3.0f} s: waiting for {', '.join(names)}")
+
+    def _not_ready(self) -> list[str]:
+        return [child.name for child in self.plan.children if child.process and not child.check()]
+
+    def _keep_children(self) -> None:
+        before = self._pids()
+        for child in self.plan.children:
+            if word := child.keep_running():
+                say(word)
+        if self._pids() != before:
+            self._tell()
+
+    def _keep_servers(self) -> None:
+        """Start a server again that ended; when that fails, in a while once more."""
+        for server in filter(None, (self.postgres, self.rabbitmq)):
+            if not server.runs and time.monotonic() > self._next_try:
+                say(f"{type(server).__name__} ended, starting it again: see {server.log}")
+                try:
+                    server.start()
+                except StartFailed as problem:
+                    self._next_try = time.monotonic() + SERVER_PAUSE
+                    say(f"{problem}\ntrying again in {SERVER_PAUSE} s")
+
+    def _pids(self) -> dict[str, int]:
+        return {child.name: child.pid for child in self.plan.children if child.pid}
+
+    def _tell(self) -> None:
+        """Write run.json: for the other commands, and for the next start should this process be killed."""
+        told = {
+            "pid": os.getpid(),
+            "ready": self.ready,
+            "gateway": self.place.gateway,
+            "broker": self.place.broker,
+            "database": self.database,
+            "amqp": self.amqp,
+            "functions": self.plan.urls,
+            "processes": {name: [pid, command_line(pid)] for name, pid in self._pids().items()},
+        }
+        write_private(self.place.run_file, json.dumps(told, indent=2) + "\n")
+
+
+def _done(starting: Future) -> bool:
+    """Whether it is done; what went wrong in it is raised here."""
+    return starting.done() and starting.result() is None
+
+
+def _end_leftovers(place: Place) -> None:
+    """End the processes of a system that was killed: those whose number still belongs to the same command."""
+    left = (place.told() or {}).get("processes", {})
+    for name, (pid, command) in left.items():
+        if command and command_line(pid) == command:
+            say(f"ending {name} (pid {pid}), left over from a run that was killed")
+            end(pid)
