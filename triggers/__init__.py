@@ -1,1 +1,1 @@
-"""What makes a function run: broker ingress and dispatcher, clock, gateway, host, injector. RabbitMQ is spoken here."""
+"""What makes a function run: ingress, dispatcher, clock, gateway, host, injector. RabbitMQ is spoken here alone."""

@@ -6,6 +6,7 @@ knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our disp
 
 import base64
 import binascii
+import contextlib
 from logging import ERROR
 
 from cloudevents.http import CloudEvent
@@ -67,8 +68,6 @@ def _row(event: CloudEvent) -> dict:
 
 def _reason(event: CloudEvent) -> str:
     code, data = event.get("knativeerrorcode"), str(event.get("knativeerrordata") or "")
-    try:
+    with contextlib.suppress(binascii.Error):
         data = base64.b64decode(data, validate=True).decode(errors="replace")
-    except binascii.Error:
-        pass
     return f"{code or 'no answer'} {data}".strip()

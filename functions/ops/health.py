@@ -22,7 +22,8 @@ def health(request: Request) -> Response[dict[str, Any]]:
     working = {"database": _database(), "broker": _broker()}
     components = {name: {"status": "UP" if works else "DOWN"} for name, works in working.items()}
     up = all(working.values())
-    more = {"components": components} if request.path.endswith("/readiness") else {"groups": ["liveness", "readiness"]}
+    detailed = request.path.endswith("/readiness")
+    more = {"components": components} if detailed else {"groups": ["liveness", "readiness"]}
     return Response({"status": "UP" if up else "DOWN", **more}, 200 if up else 503, CONTENT_TYPE)
 
 

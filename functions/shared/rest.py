@@ -73,7 +73,7 @@ def spring_error(request: Request, status: int, message: str | None = None) -> d
     return body | {"path": request.path}
 
 
-def simple_refusal(request: Request, reason: str) -> Any:
+def simple_refusal(_: Request, reason: str) -> Any:
     """400 in the public API: a Simple ERROR."""
     return {"status": "ERROR", "error": reason}
 
@@ -83,7 +83,7 @@ def admin_refusal(request: Request, reason: str) -> Any:
     return spring_error(request, 400, reason)
 
 
-def oauth_refusal(request: Request, reason: str) -> Any:
+def oauth_refusal(_: Request, reason: str) -> Any:
     """400 at an OAuth endpoint."""
     return {"error": "invalid_request", "error_description": reason}
 
@@ -177,9 +177,9 @@ class _Call:
         if self.request.method != self.route.method:
             return json_answer(spring_error(self.request, 405), 405, {"Allow": self.route.method})
         caller = self._caller()
-        if role := ROLES.get(self.route.caller):
-            if role not in caller.authorities:
-                return json_answer({"error": "access_denied", "error_description": "Access is denied"}, 403)
+        role = ROLES.get(self.route.caller)
+        if role and role not in caller.authorities:
+            return json_answer({"error": "access_denied", "error_description": "Access is denied"}, 403)
         values = self._values(caller)
         if self.route.body and (problem := self._wrong_content_type()):
             return problem

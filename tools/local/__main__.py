@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from tools.local.children import answers
 from tools.local.place import Place
 from tools.local.postgres import find_binaries
-from tools.local.processes import StartFailed, command_line, send, wait_until
+from tools.local.processes import StartFailed, born, send, wait_until
 
 LONGEST_STOP = 90
 
@@ -33,7 +33,7 @@ def stop(place: Place, _: argparse.Namespace) -> None:
         print(f"nothing runs in {place.directory}")
         return
     send(told["pid"], signal.SIGTERM)
-    if not wait_until(lambda: not command_line(told["pid"]), LONGEST_STOP, every=0.1):
+    if not wait_until(lambda: not born(told["pid"]), LONGEST_STOP, every=0.1):
         raise StartFailed(f"pid {told['pid']} still runs after {LONGEST_STOP} s: see {place.logs}")
     print("stopped")
 
@@ -88,8 +88,8 @@ def status(place: Place, _: argparse.Namespace) -> None:
     print(f"pid {told['pid']}, {'ready' if told['ready'] else 'starting'}")
     for name in ("gateway", "broker"):
         print(f"{name:12} {told[name]} {'answers' if answers(told[name] + '/health') else 'does not answer'}")
-    for name, (pid, command) in told["processes"].items():
-        print(f"{name:12} pid {pid} {'runs' if command_line(pid) == command else 'does not run'}")
+    for name, (pid, start) in told["processes"].items():
+        print(f"{name:12} pid {pid} {'runs' if born(pid) == start else 'does not run'}")
 
 
 COMMANDS: dict[str, Callable[[Place, argparse.Namespace], None]] = {

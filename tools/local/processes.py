@@ -45,14 +45,13 @@ def require_free(port: int, purpose: str, variable: str, patience: float = 0) ->
 
 
 def free_port() -> int:
-    """A port for a test's server (the next one is free too), below those that outgoing connections use.
+    """A port for a test's server, below those that outgoing connections take theirs from.
 
     A server that waits among those can find its port taken by a client, even by one that looks for it.
     """
-    while True:
-        port = 20_000 + 2 * secrets.randbelow(2_500)
-        if is_free(port) and is_free(port + 1):
-            return port
+    while not is_free(port := 20_000 + secrets.randbelow(5_000)):
+        pass
+    return port
 
 
 def command_line(pid: int) -> str:
@@ -61,6 +60,15 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def born(pid: int) -> int:
+    """When a process was started, which tells it from a later one of the same number; 0 when it runs no more."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if state in "ZX" else int(rest[18])
 
 
 def send(pid: int, number: int) -> None:
@@ -80,7 +88,7 @@ def end(pid: int, first: int = signal.SIGTERM, seconds: float = 15) -> None:
 def _runs(pid: int) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return bool(command_line(pid))
+    return bool(born(pid))
 
 
 def short_name(directory: Path) -> str:

@@ -32,12 +32,16 @@ log.file.level = warning
 log.console = false
 """
 
-# One node needs nobody to find it by name: it takes its port from here, and no epmd is left running after it.
-ERLANG_OPTIONS = """\
--sname {node} -start_epmd false -erl_epmd_port {distribution_port}
--kernel inet_dist_use_interface {{127,0,0,1}}
--kernel inet_dist_listen_min {distribution_port} -kernel inet_dist_listen_max {distribution_port}
-+S 2:2 +SDio 4 +sbwt none +sbwtdcpu none +sbwtdio none
+ERLANG_OPTIONS = "-sname {node} +S 2:2 +SDio 4 +sbwt none +sbwtdcpu none +sbwtdio none"
+
+# A single node has nobody to talk to: it opens no second port, and needs no epmd, which would be left running.
+# These go to every Erlang below it too: once a minute it starts one only to have an epmd.
+NO_DISTRIBUTION = "-dist_listen false -start_epmd false -erl_epmd_port 1"
+
+# The only name that it has to know; otherwise two processes ask the system for names, and outlive it for a moment.
+NAMES = """\
+{lookup, [file]}.
+{host, {127,0,0,1}, ["localhost"]}.
 """
 
 
@@ -93,7 +97,6 @@ class RabbitMQ:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.stop()
         require_free(self.port, "RabbitMQ", self.port_variable)
-        require_free(self.port + 1, "RabbitMQ, always the next one", self.port_variable)
         self._write_configuration()
         lean = _lean_copy(server, self.directory / "release")
         if not any(self._try_start(script) for script in dict.fromkeys((lean, server))):
@@ -123,13 +126,15 @@ class RabbitMQ:
         path.touch(mode=0o600)
         path.write_text(settings)
         (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "inetrc").write_text(NAMES)
 
     def _environment(self) -> dict[str, str]:
-        options = ERLANG_OPTIONS.format(node=self.node, distribution_port=self.port + 1)
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
             "HOME": str(self.directory),  # where Erlang keeps its cookie
+            "ERL_ZFLAGS": NO_DISTRIBUTION,
+            "ERL_INETRC": str(self.directory / "inetrc"),
             "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq"),
@@ -138,9 +143,8 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(self.directory),
             "RABBITMQ_LOGS": str(self.log),
             "detached": "1",  # the script becomes the node: one process to signal
-            "RABBITMQ_DIST_PORT": str(self.port + 1),
             "RABBITMQ_SCHEDULER_BIND_TYPE": "u",  # bound threads would fight with those of a second node
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(options.split()),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_OPTIONS.format(node=self.node),
         }
 
     def _try_start(self, script: Path) -> bool:

@@ -17,8 +17,10 @@ from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
 from tools.local.place import DATABASE, Place
 from tools.local.plan import Plan
+from tools.local.postgres import Postgres
 from tools.local.private_files import write_private
-from tools.local.processes import StartFailed, command_line, end, require_free
+from tools.local.processes import StartFailed, born, end, require_free, send
+from tools.local.rabbitmq import RabbitMQ
 
 TICK = 0.1
 PROGRESS_EVERY = 5
@@ -65,7 +67,7 @@ class Stack:
         self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
         self.plan = Plan(place, load(), each, self.database, self.amqp)
         self._pool = ThreadPoolExecutor(2)
-        self._next_try = 0.0
+        self._repairs: dict[str, Future] = {}
         self.ready = False
 
     def up(self) -> None:
@@ -110,19 +112,26 @@ class Stack:
             self.rabbitmq.start()
 
     def _start_database(self) -> None:
-        """Migration is a process of its own: what it needs to import would stay in memory here."""
         if self.postgres:
             self.postgres.start()
-        told = {"ADMIN_DATABASE_URL": self.database, "SECRETS_DIR": str(self.place.secrets)}
-        command = [sys.executable, "-m", "tools.migrate", "--create"]
-        environment = passed_on(os.environ) | told
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, start_new_session=True
-        )
+        done = self._migrate()
         if done.returncode:
             raise StartFailed(f"migration: {done.stderr.strip()}")
         if done.stdout.strip() != "nothing to do":
-            say(done.stdout.strip())
+            (self.place.logs / "migrate.log").write_text(done.stdout)
+            say(f"database migrated: see {self.place.logs}/migrate.log")
+
+    def _migrate(self) -> subprocess.CompletedProcess:
+        """Migrate in a process of its own: what that imports would stay in memory here."""
+        told = {"ADMIN_DATABASE_URL": self.database, "SECRETS_DIR": str(self.place.secrets)}
+        return subprocess.run(
+            [sys.executable, "-m", "tools.migrate", "--create"],
+            cwd=ROOT,
+            env=passed_on(os.environ) | told,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+        )
 
     def _start(self, *planned: Child) -> None:
         if not self.stopping.is_set():
@@ -155,15 +164,20 @@ class Stack:
             self._tell()
 
     def _keep_servers(self) -> None:
-        """Start a server again that ended; when that fails, in a while once more."""
-        for server in filter(None, (self.postgres, self.rabbitmq)):
-            if not server.runs and time.monotonic() > self._next_try:
-                say(f"{type(server).__name__} ended, starting it again: see {server.log}")
-                try:
-                    server.start()
-                except StartFailed as problem:
-                    self._next_try = time.monotonic() + SERVER_PAUSE
-                    say(f"{problem}\ntrying again in {SERVER_PAUSE} s")
+        """Start a server again that ended, beside the rest: functions go on meanwhile, as far as they can."""
+        for name, server in (("PostgreSQL", self.postgres), ("RabbitMQ", self.rabbitmq)):
+            busy = name in self._repairs and not self._repairs[name].done()
+            if server and not server.runs and not busy:
+                say(f"{name} ended, starting it again: see {server.log}")
+                self._repairs[name] = self._pool.submit(self._repair, name, server)
+
+    def _repair(self, name: str, server: Postgres | RabbitMQ) -> None:
+        try:
+            server.start()
+            say(f"{name} runs again")
+        except StartFailed as problem:
+            say(f"{problem}\ntrying again in {SERVER_PAUSE} s")
+            self.stopping.wait(SERVER_PAUSE)
 
     def _pids(self) -> dict[str, int]:
         return {child.name: child.pid for child in self.plan.children if child.pid}
@@ -178,7 +192,7 @@ class Stack:
             "database": self.database,
             "amqp": self.amqp,
             "functions": self.plan.urls,
-            "processes": {name: [pid, command_line(pid)] for name, pid in self._pids().items()},
+            "processes": {name: [pid, born(pid)] for name, pid in self._pids().items()},
         }
         write_private(self.place.run_file, json.dumps(told, indent=2) + "\n")
 
@@ -189,9 +203,12 @@ def _done(starting: Future) -> bool:
 
 
 def _end_leftovers(place: Place) -> None:
-    """End the processes of a system that was killed: those whose number still belongs to the same command."""
-    left = (place.told() or {}).get("processes", {})
-    for name, (pid, command) in left.items():
-        if command and command_line(pid) == command:
-            say(f"ending {name} (pid {pid}), left over from a run that was killed")
-            end(pid)
+    """End the processes of a system that was killed: those whose number was not given to another one."""
+    started = (place.told() or {}).get("processes", {}).values()
+    left = [pid for pid, start in started if start and born(pid) == start]
+    if left:
+        say(f"ending {len(left)} processes of a run that was killed")
+    for pid in left:
+        send(pid, signal.SIGTERM)
+    for pid in left:
+        end(pid)

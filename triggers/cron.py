@@ -1,0 +1,88 @@
+"""The clock: calls each scheduled function when it is due, as a cron connector does, with an empty POST.
+
+A schedule is `@every 10s` (seconds, minutes, hours) or five cron fields. A run that is still going when the next
+one is due is not doubled; a run that fails is told to the log and comes again with the next.
+"""
+
+import re
+import threading
+from datetime import UTC, datetime, timedelta
+from logging import WARNING
+
+import urllib3
+from cronsim import CronSim, CronSimError
+from pydantic import Field
+
+from functions.shared.logs import log
+from triggers.addresses import CallSettings, address, pool
+from triggers.command import on_stop, settings_for
+from triggers.stack import Function, load
+
+EVERY = re.compile(r"@every (\d+)([smh])")
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class CronSettings(CallSettings):
+    """What the clock reads from its environment."""
+
+    cron_timeout_seconds: float = Field(default=60, gt=0, description="longest wait for a function's answer")
+    cron_every_seconds: float = Field(default=0, ge=0, description="if set, the period of all @every schedules")
+
+
+def next_run(schedule: str, after: datetime) -> datetime:
+    """When a schedule is due next. Raises ValueError, telling what was expected."""
+    if match := EVERY.fullmatch(schedule):
+        return after + timedelta(seconds=int(match[1]) * SECONDS[match[2]])
+    try:
+        return next(CronSim(schedule, after))
+    except (CronSimError, StopIteration) as problem:
+        raise ValueError(f"schedule: expected `@every 10s` or five cron fields, got {schedule!r}") from problem
+
+
+class Clock:
+    """A thread for each scheduled function, so that none waits for another."""
+
+    def __init__(self, settings: CronSettings):
+        self.settings = settings
+        self.stopped = threading.Event()
+        self._pool = pool(settings.cron_timeout_seconds, 1)
+        self.scheduled = [function for function in load() if function.schedule]
+        for function in self.scheduled:
+            next_run(function.schedule, datetime.now(UTC))
+
+    def start(self) -> None:
+        """Begin to count."""
+        for function in self.scheduled:
+            threading.Thread(target=self._repeat, args=(function,), daemon=True).start()
+
+    def _repeat(self, function: Function) -> None:
+        while not self.stopped.wait(self._seconds_until_due(function)):
+            self._call(function)
+
+    def _seconds_until_due(self, function: Function) -> float:
+        if self.settings.cron_every_seconds and EVERY.fullmatch(function.schedule):
+            return self.settings.cron_every_seconds
+        now = datetime.now(UTC)
+        return (next_run(function.schedule, now) - now).total_seconds()
+
+    def _call(self, function: Function) -> None:
+        try:
+            answer = self._pool.request("POST", address(function.name), headers={"X-Topic": "cron-function"})
+            reason = None if answer.status == 200 else f"{answer.status} {answer.data[:500].decode(errors='replace')}"
+        except urllib3.exceptions.HTTPError as problem:
+            reason = str(problem)
+        if reason:
+            log("scheduled run failed", level=WARNING, function=function.name, reason=reason)
+
+
+def main() -> None:
+    """Run until SIGTERM; a call in hand ends with the process, its function finishes on its own."""
+    clock = Clock(settings_for(CronSettings, __doc__))
+    stopped = on_stop(clock.stopped.set)
+    clock.start()
+    log("clock started", functions=len(clock.scheduled))
+    stopped.wait()
+
+
+if __name__ == "__main__":
+    main()

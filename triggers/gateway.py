@@ -1,0 +1,124 @@
+"""The public host on one machine: finds the function of a method and path and passes the request on.
+
+Only functions that stack.yml calls public, bearer or admin can be reached from here.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http import HTTPStatus
+from logging import WARNING
+
+import urllib3
+from pydantic import Field
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wrappers import Request, Response
+
+from functions.shared.logs import log
+from triggers.addresses import CallSettings, address, pool
+from triggers.command import settings_for
+from triggers.server import serve
+from triggers.stack import Function, load, path_pattern
+
+LARGEST_BODY = 1024 * 1024
+# Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
+OF_THE_CONNECTION = {
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+
+
+class GatewaySettings(CallSettings):
+    """What the gateway reads from its environment."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
+    threads: int = Field(default=32, ge=1, description="requests at a time")
+    gateway_timeout_seconds: float = Field(default=30, gt=0, description="longest wait for a function's answer")
+
+
+class Routes:
+    """Which function answers a method on a path."""
+
+    def __init__(self) -> None:
+        public = [function for function in load() if function.is_public]
+        routes = [(path, function) for function in public for path in function.paths]
+        # A path without placeholders goes before one with.
+        routes.sort(key=lambda route: "{" in route[0])
+        self._all = [(path_pattern(path), function) for path, function in routes]
+
+    def of(self, path: str) -> dict[str, Function]:
+        """The functions of a path by their methods."""
+        found: dict[str, Function] = {}
+        for pattern, function in self._all:
+            if pattern.fullmatch(path):
+                found.setdefault(function.method, function)
+        return found
+
+
+class Gateway:
+    """The WSGI application."""
+
+    def __init__(self, settings: GatewaySettings):
+        self._routes = Routes()
+        self._pool = pool(settings.gateway_timeout_seconds, settings.threads)
+
+    @Request.application
+    def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        functions = self._routes.of(request.path)
+        if not functions:
+            return _error(request, 404)
+        if request.method not in functions:
+            return _error(request, 405, {"Allow": ", ".join(sorted(functions))})
+        try:
+            request.max_content_length = LARGEST_BODY
+            return self._pass_on(request, functions[request.method], request.get_data())
+        except RequestEntityTooLarge:
+            return _error(request, 413, {"Connection": "close"})
+
+    def _pass_on(self, request: Request, function: Function, body: bytes) -> Response:
+        url = address(function.name).rstrip("/") + _encoded_path(request)
+        try:
+            answer = self._pool.request(request.method, url, body=body, headers=dict(_kept(request.headers)))
+        except urllib3.exceptions.HTTPError as problem:
+            log("function not reached", level=WARNING, function=function.name, reason=str(problem))
+            return _error(request, 503, {"Retry-After": "1"})
+        return Response(answer.data, answer.status, dict(_kept(answer.headers)))
+
+
+def _encoded_path(request: Request) -> str:
+    path = request.environ.get("RAW_URI") or request.full_path.rstrip("?")
+    return path if path.startswith("/") else "/" + path.split("/", 3)[-1]
+
+
+def _kept(headers: object) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in headers.items() if name.lower() not in OF_THE_CONNECTION)
+
+
+def _error(request: Request, status: int, headers: dict[str, str] | None = None) -> Response:
+    body = {
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "status": status,
+        "error": HTTPStatus(status).phrase,
+        "path": request.path,
+    }
+    return Response(json.dumps(body, ensure_ascii=False), status, headers, content_type="application/json")
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    settings = settings_for(GatewaySettings, __doc__)
+    serve(Gateway(settings), host=settings.host, port=settings.port, threads=settings.threads)
+
+
+if __name__ == "__main__":
+    main()

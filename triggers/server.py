@@ -1,0 +1,47 @@
+"""Serving WSGI over HTTP with gunicorn, the server that the functions framework itself uses."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gunicorn.app.base
+
+from triggers.command import check_port
+
+# Clients keep their connections: the dispatcher and the gateway post many times a second.
+KEEP_ALIVE = 75
+
+
+class Server(gunicorn.app.base.BaseApplication):
+    """One process with threads; on SIGTERM requests in hand are finished first."""
+
+    def __init__(self, app: Callable, host: str, port: int, threads: int, begin: Callable[[], None] | None = None):
+        self.app = app
+        self.options = {
+            "bind": f"{host}:{port}",
+            "threads": threads,
+            "workers": 1,
+            "worker_class": "gthread",
+            "keepalive": KEEP_ALIVE,
+            "timeout": 0,
+            "graceful_timeout": 20,
+            "loglevel": "error",
+            "limit_request_line": 8190,
+            # What has threads of its own must begin after the fork.
+            "post_worker_init": lambda _worker: begin() if begin else None,
+        }
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand the options over, as gunicorn asks for it."""
+        for name, value in self.options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Callable[[dict[str, Any], Callable], Iterable[bytes]]:
+        """The application to be served."""
+        return self.app
+
+
+def serve(app: Callable, *, host: str, port: int, threads: int, begin: Callable[[], None] | None = None) -> None:
+    """Serve `app` until SIGTERM; `begin` is called in the serving process before the first request."""
+    check_port(host, port)
+    Server(app, host, port, threads, begin).run()

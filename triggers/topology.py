@@ -1,0 +1,76 @@
+"""What stands in RabbitMQ: an exchange, a queue a trigger, waiting rooms for retries, one queue for dead letters.
+
+The exchange and the bindings are those of Knative's RabbitMQ broker: a durable headers exchange, `x-match: all` on
+bare attribute names. A failed event waits in a room until its time is up; RabbitMQ then puts it back into the very
+queue that it came from, and no other event waits for it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pika.adapters.blocking_connection import BlockingChannel
+from pydantic import Field
+
+from triggers.amqp import AmqpSettings
+from triggers.stack import DEAD_LETTERS, Function, load
+
+ROOMS = 8
+
+
+class BrokerSettings(AmqpSettings):
+    """The broker's names and kinds in RabbitMQ."""
+
+    exchange_name: str = Field(default="food.events", description="headers exchange that events are published to")
+    queue_type: str = Field(
+        default="classic", pattern="^(classic|quorum)$", description="classic on one machine, quorum in a cluster"
+    )
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The names of everything, and how to declare it; declaring again changes nothing."""
+
+    exchange: str
+    queue_type: str
+
+    @classmethod
+    def of(cls, settings: BrokerSettings) -> "Topology":
+        """The topology that the settings ask for."""
+        return cls(settings.exchange_name, settings.queue_type)
+
+    @property
+    def dead_letters(self) -> str:
+        """The exchange and queue of the dead letters."""
+        return f"{self.exchange}.dead-letters"
+
+    def queue(self, function: Function) -> str:
+        """The queue of a function's trigger."""
+        return self.dead_letters if function.topic == DEAD_LETTERS else f"{self.exchange}.{function.name}"
+
+    def room(self, number: int) -> str:
+        """The waiting room, exchange and queue, for the given retry: each for longer than the one before."""
+        return f"{self.exchange}.retry.{min(number, ROOMS - 1)}"
+
+    def declare(self, channel: BlockingChannel) -> None:
+        """Make what is not there yet."""
+        channel.exchange_declare(self.exchange, "headers", durable=True)
+        self._declare_queue(channel, self.dead_letters, {})
+        for function in load():
+            if function.event_type:
+                self._declare_queue(channel, self.queue(function), {})
+                match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
+                channel.queue_bind(self.queue(function), self.exchange, "", match)
+        for number in range(ROOMS):
+            self._declare_room(channel, self.room(number))
+
+    def _declare_queue(self, channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
+        channel.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})
+
+    def _declare_room(self, channel: BlockingChannel, name: str) -> None:
+        # The default exchange takes an expired message to the queue that its routing key names: where it came from.
+        arguments: dict[str, Any] = {"x-dead-letter-exchange": ""}
+        if self.queue_type == "quorum":
+            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+        channel.exchange_declare(name, "fanout", durable=True)
+        self._declare_queue(channel, name, arguments)
+        channel.queue_bind(name, name)

@@ -1,0 +1,182 @@
+"""A CloudEvent on its way: from HTTP to RabbitMQ and back, its data never touched.
+
+On RabbitMQ it looks as Knative's broker writes it: attributes as headers without a prefix, the data as the body.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from functions.shared import exact_json
+from functions.shared.events import BATCH, PLAIN, STRUCTURED, Unacceptable
+
+JSON = "application/json"
+NAME = re.compile(r"[a-z0-9]{1,40}")
+REQUIRED = ("specversion", "id", "source", "type")
+ROUTED = ("id", "source", "type", "subject")
+# Headers of a delivery that are no attributes of the event.
+ATTEMPTS = "x-attempts"
+
+
+@dataclass(frozen=True)
+class Wired:
+    """The event's attributes as text, and its data as bytes."""
+
+    attributes: dict[str, str]
+    data: bytes = b""
+    attempts: int = field(default=0, compare=False)
+
+    def __getitem__(self, name: str) -> str:
+        return self.attributes[name]
+
+    def get(self, name: str) -> str | None:
+        """An attribute, or None."""
+        return self.attributes.get(name)
+
+    @property
+    def content_type(self) -> str:
+        """The media type of the data."""
+        return self.attributes.get("datacontenttype", JSON)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the data is JSON, so that it can stand inside a batch."""
+        if "json" not in self.content_type:
+            return False
+        try:
+            json.loads(self.data)
+        except ValueError:
+            return False
+        return True
+
+    def with_attributes(self, **more: str) -> "Wired":
+        """The same event with further attributes."""
+        return Wired({**self.attributes, **more}, self.data, self.attempts)
+
+
+def checked(attributes: dict[str, str], data: bytes, attempts: int = 0) -> Wired:
+    """An event that anybody downstream can read. Raises Unacceptable."""
+    for name in REQUIRED:
+        if not attributes.get(name):
+            raise Unacceptable(f"{name}: expected a value, got nothing")
+    if attributes["specversion"] != "1.0":
+        raise Unacceptable(f"specversion: expected 1.0, got {attributes['specversion']}")
+    for name, value in attributes.items():
+        if not NAME.fullmatch(name):
+            raise Unacceptable(f"{name!r}: expected a name of lower-case letters and digits")
+        if name in ROUTED and not PLAIN.fullmatch(value):
+            raise Unacceptable(
+                f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r}"
+            )
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Wired({"time": now, **attributes}, data, attempts)
+
+
+def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
+    """One event in binary or structured mode. Raises Unacceptable."""
+    content_type = headers.get("Content-Type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == STRUCTURED:
+        return from_object(_json(body))
+    if not headers.get("ce-specversion"):
+        raise Unacceptable(
+            f"expected one CloudEvent, in binary mode (ce- headers) or as {STRUCTURED}; "
+            f"got Content-Type {media_type or 'none'} and no ce-specversion header"
+        )
+    attributes = {name[3:].lower(): value for name, value in headers.items() if name.lower().startswith("ce-")}
+    if content_type:
+        attributes["datacontenttype"] = content_type
+    return checked(attributes, body)
+
+
+def _json(text: bytes | str) -> Any:
+    try:
+        return exact_json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise Unacceptable(f"expected JSON, got something else: {problem}") from None
+
+
+def from_object(item: Any) -> Wired:
+    """One event from its JSON object. Raises Unacceptable."""
+    if not isinstance(item, dict):
+        raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
+    attributes = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in item.items()
+        if name not in ("data", "data_base64") and value is not None
+    }
+    if "data_base64" in item:
+        return checked(attributes, _base64(item["data_base64"]))
+    data = b"" if item.get("data") is None else exact_json.dumps(item["data"]).encode()
+    return checked({"datacontenttype": JSON, **attributes}, data)
+
+
+def _base64(text: Any) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (ValueError, TypeError) as problem:
+        raise Unacceptable(f"data_base64: expected base64, got something else: {problem}") from None
+
+
+def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> list[Wired]:
+    """The events that a function answered with; none when the answer carries no event. Raises Unacceptable."""
+    media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if status == 204 or not body:
+        return []
+    if media_type == BATCH:
+        return [from_object(item) for item in _json(body)]
+    if media_type == STRUCTURED or headers.get("ce-specversion"):
+        return [from_http(headers, body)]
+    return []
+
+
+def to_http(event: Wired) -> tuple[dict[str, str], bytes]:
+    """Headers and body in binary mode."""
+    headers = {f"ce-{name}": value for name, value in event.attributes.items() if name != "datacontenttype"}
+    return {**headers, "Content-Type": event.content_type}, event.data
+
+
+def to_batch(events: list[Wired]) -> tuple[dict[str, str], bytes]:
+    """Headers and body in batched mode; only for events whose data is JSON, which goes in as it is."""
+    body = b",".join(_structured(event) for event in events)
+    return {"Content-Type": BATCH}, b"[" + body + b"]"
+
+
+def _structured(event: Wired) -> bytes:
+    attributes = json.dumps(event.attributes, separators=(",", ":")).encode()
+    return attributes[:-1] + b',"data":' + event.data + b"}"
+
+
+def to_amqp_headers(event: Wired) -> dict[str, Any]:
+    """The headers of the message; the binding of a trigger looks at them."""
+    headers: dict[str, Any] = {
+        name: value for name, value in event.attributes.items() if name != "datacontenttype"
+    }
+    headers["content-type"] = event.content_type
+    if event.attempts:
+        headers[ATTEMPTS] = event.attempts
+    return headers
+
+
+def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body: bytes) -> Wired:
+    """The event of a message, as Knative's dispatcher reads it. Raises Unacceptable."""
+    known = {str(name).lower(): value for name, value in (headers or {}).items()}
+    attempts = known.get(ATTEMPTS, 0) if isinstance(known.get(ATTEMPTS, 0), int) else 0
+    if content_type and content_type.startswith(STRUCTURED):
+        structured = from_object(_json(body))
+        return Wired(structured.attributes, structured.data, attempts)
+    attributes = {name.removeprefix("ce-"): _text(value) for name, value in known.items() if _is_attribute(name)}
+    attributes["datacontenttype"] = attributes.pop("content-type", None) or content_type or JSON
+    return checked(attributes, body, attempts)
+
+
+def _is_attribute(name: str) -> bool:
+    return not name.startswith("x-") and name not in ("traceparent", "tracestate")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
