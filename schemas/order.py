@@ -34,9 +34,9 @@ class OrderRequest(Wire):
 
 
 class OrderTaken(Simple):
-    """Simple, and the order's id when it was taken."""
+    """The order was taken: Simple, and its id."""
 
-    order_id: str | None = None
+    order_id: str
 
 
 class OrderQuery(Wire):

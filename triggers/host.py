@@ -31,7 +31,14 @@ def _one(function: Any) -> Any:
     # The framework remembers both in the environment, for one function a process; here there are many.
     os.environ.pop("FUNCTION_TARGET", None)
     os.environ.pop("FUNCTION_SIGNATURE_TYPE", None)
-    return create_app(function.target, str(ROOT / function.source), "http")
+    app = create_app(function.target, str(ROOT / function.source), "http")
+
+    def at_its_root(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        # An address without a slash at its end means the root too; the framework would redirect.
+        environ["PATH_INFO"] = environ.get("PATH_INFO") or "/"
+        return app(environ, start_response)
+
+    return at_its_root
 
 
 def _outside(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:

@@ -13,6 +13,7 @@ from functions.shared.database import Database
 from functions.shared.rest import Caller, rest
 from functions.shared.settings import BrokerSettings, ClockSettings, Settings, read
 from functions.shared.step import require
+from schemas.answers import Simple
 from schemas.order import OrderRequest, OrderTaken
 
 # Of many requests with one msgId the first inserts; all others wait for it here and find its row.
@@ -42,12 +43,12 @@ require(SubmitSettings, BrokerSettings)
 
 
 @rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer")
-def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken:
+def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Simple:
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:
-        return OrderTaken.refused("Access denied")
+        return Simple.refused("Access denied")
     if _is_over(body):
-        return OrderTaken.refused("deliveryDate: expected today or later, got a day that is over")
+        return Simple.refused("deliveryDate: expected today or later, got a day that is over")
     request = exact_json.dumps(body.model_dump(by_alias=True))
     if row := db.row(ACCEPT, **_fields(body, caller, request)):
         outbox.put(db, opening_event(row))
@@ -73,7 +74,7 @@ def _fields(body: OrderRequest, caller: Caller, request: str) -> dict[str, Any]:
     }
 
 
-def _again(accepted: Any, request: str) -> OrderTaken:
+def _again(accepted: Any, request: str) -> OrderTaken | Simple:
     if accepted is not None and accepted.request == request:
         return OrderTaken(order_id=accepted.order_id)
-    return OrderTaken.refused("msgId: expected a new one for another order, got one that was used before")
+    return Simple.refused("msgId: expected a new one for another order, got one that was used before")

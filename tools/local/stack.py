@@ -42,6 +42,7 @@ def run(place: Place, each: bool) -> None:
     try:
         _end_leftovers(place)
         stack = Stack(place, each, stopping)
+        stack.require_ports()
         try:
             stack.up()
             stack.supervise()
@@ -70,10 +71,13 @@ class Stack:
         self._repairs: dict[str, Future] = {}
         self.ready = False
 
-    def up(self) -> None:
-        """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
+    def require_ports(self) -> None:
+        """Raise StartFailed for a port that is taken, before anything is started."""
         for name, port in self.plan.ports.items():
             require_free(port, name, self.plan.variable(name))
+
+    def up(self) -> None:
+        """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
         self.place.logs.mkdir(exist_ok=True)
         write_private(self.place.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
         triggers = self.plan.triggers
