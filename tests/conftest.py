@@ -1,0 +1,176 @@
+"""The servers start once for all tests; a test that needs a database to itself gets a clone of a migrated one."""
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system import Http, Rows, System
+from tools.install import install
+from tools.local.postgres import Postgres
+from tools.local.processes import free_port
+from tools.local.rabbitmq import RabbitMQ
+from tools.migrate import migrate
+
+API = "/ui-api-service/api/v1"
+TEMPLATE = "food_template"
+
+
+@pytest.fixture(scope="session")
+def directory() -> Iterator[Path]:
+    """A directory that PostgreSQL's own user can reach, which pytest's is not."""
+    made = Path(tempfile.mkdtemp(prefix="food-tests-"))
+    made.chmod(0o755)
+    yield made
+    if not os.environ.get("KEEP_TEST_LOGS"):
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(directory: Path) -> Iterator[Postgres]:
+    """A PostgreSQL of the tests' own."""
+    server = Postgres(directory / "postgres", free_port(), fast=True)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
+    """A RabbitMQ of the tests' own."""
+    server = RabbitMQ(directory / "rabbitmq", free_port())
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def secrets(directory: Path) -> Path:
+    """Keys and passwords, made as at an installation."""
+    install(directory / "system" / "secrets")
+    return directory / "system" / "secrets"
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres, secrets: Path) -> str:
+    """A migrated database that nobody uses, to be cloned."""
+    Rows(postgres.url()).rows(f"CREATE DATABASE {TEMPLATE}")
+    admin_password = (secrets / "admin-password").read_text().strip()
+    migrate(postgres.url(TEMPLATE), json.loads((secrets / "roles.json").read_text()), admin_password=admin_password)
+    return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def fresh_database(postgres: Postgres, template: str) -> Callable[[], str]:
+    """Make a migrated database with nothing but the starting data; gives the administrator's address of it."""
+    numbers = itertools.count(1)
+
+    def make() -> str:
+        name = f"food_{next(numbers)}"
+        Rows(postgres.url()).rows(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Grants on a database are not cloned with it.
+        Rows(postgres.url()).rows(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC")
+        for owner in ("auth", "order", "pay", "billing", "store", "delivery", "notification", "ops"):
+            Rows(postgres.url()).rows(f'GRANT CONNECT ON DATABASE {name} TO "{owner}"')
+        return postgres.url(name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def system(directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, fresh_database: Callable) -> Iterator[System]:
+    """Everything, running."""
+    running = System(directory / "system", postgres, rabbitmq, fresh_database())
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="session")
+def gateway(system: System) -> Http:
+    """The public host."""
+    return system.gateway
+
+
+@pytest.fixture(scope="session")
+def database(system: System) -> Callable[[str], Rows]:
+    """SQL as the administrator, whichever owner's tables are asked for: their names carry the schema."""
+    return lambda _owner: system.sql
+
+
+@dataclass(frozen=True)
+class User:
+    """A registered client."""
+
+    username: str
+    password: str
+    email: str
+    token: str
+
+
+@pytest.fixture(scope="session")
+def new_user(gateway: Http) -> Callable[..., User]:
+    """Register a client, log in, and add money if asked to."""
+
+    def make(balance: object = None) -> User:
+        name = "u" + uuid.uuid4().hex[:20]
+        facts = {
+            "username": name, "password": "secret-1", "firstName": "Анна", "middleName": "Петровна",
+            "lastName": "Иванова", "email": f"{name}@mail.ru", "mobilePhone": "+" + str(uuid.uuid4().int)[:20],
+        }  # fmt: skip
+        assert gateway.post(f"{API}/auth/registration", json=facts).json == {"status": "OK", "error": ""}
+        token = gateway.post(f"{API}/auth/token", json=facts).json["access_token"]
+        if balance is not None:
+            body = {"username": name, "amount": str(balance)}
+            assert gateway.post(f"{API}/external/user/balance/add", json=body, token=token).json["status"] == "OK"
+        return User(name, "secret-1", facts["email"], token)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def admin_token(gateway: Http, secrets: Path) -> str:
+    """A token of the administrator made at the installation."""
+    body = {"username": "admin", "password": (secrets / "admin-password").read_text().strip()}
+    return gateway.post(f"{API}/auth/token", json=body).json["access_token"]
+
+
+@pytest.fixture(scope="session")
+def oauth_client(secrets: Path) -> tuple[str, str]:
+    """Id and secret of the OAuth client."""
+    return "USER_CLIENT_APP", (secrets / "oauth-client-secret").read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def private_key(secrets: Path) -> str:
+    """The key that tokens are signed with."""
+    return (secrets / "jwt-private.pem").read_text()
+
+
+@pytest.fixture(scope="session")
+def function_environment(system: System) -> Callable[[str], dict[str, str]]:
+    """What an owner's functions are started with."""
+    return system.plan.surroundings.of_functions
+
+
+@pytest.fixture
+def audited(system: System) -> Iterator[None]:
+    """After the test nothing may contradict what must always hold, in the whole database."""
+    import pg8000.native
+
+    from tools.audit import findings
+
+    yield
+    connection = pg8000.native.Connection(**system.sql._address)
+    try:
+        assert findings(connection) == []
+    finally:
+        connection.close()

@@ -1,0 +1,207 @@
+"""The whole system for tests: real PostgreSQL, real RabbitMQ, every process of it, on ports of its own."""
+
+import json as json_module
+import os
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pg8000.native
+import pika
+import urllib3
+
+from tools.install import install
+from tools.local import children
+from tools.local.children import Child
+from tools.local.place import Place
+from tools.local.plan import Plan
+from tools.local.postgres import Postgres
+from tools.local.processes import free_port, wait_until
+from tools.local.rabbitmq import RabbitMQ
+from triggers.stack import by_event, load
+
+# Tests wait for conditions, not for timers, so everything that waits does it shortly.
+QUICKLY = {
+    "DISPATCHER_BACKOFF_SECONDS": "0.1",
+    "DISPATCHER_LONGEST_BACKOFF_SECONDS": "0.5",
+    "DISPATCHER_TRIES": "5",
+    "SAGA_TRIES": "20",
+}
+PATIENCE = 30
+
+
+class Answer:
+    """An HTTP answer: status, headers, text, and the text as JSON."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse):
+        self.status, self.headers = response.status, response.headers
+        self.text = response.data.decode()
+
+    @property
+    def json(self) -> Any:
+        return json_module.loads(self.text)
+
+
+class Http:
+    """Calls to one server."""
+
+    def __init__(self, base: str):
+        self.base = base
+        self._pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=PATIENCE)
+
+    def request(
+        self,
+        method: str,
+        path: str = "",
+        *,
+        json: Any = None,
+        data: str | bytes | None = None,
+        token: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """Send `json`, or `data` as it is; `token` becomes a bearer."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if json is not None:
+            data = json_module.dumps(json)
+            sent.setdefault("Content-Type", "application/json")
+        body = data.encode() if isinstance(data, str) else data
+        return Answer(self._pool.request(method, self.base + path, body=body, headers=sent))
+
+    def post(self, path: str = "", **more: Any) -> Answer:
+        return self.request("POST", path, **more)
+
+    def get(self, path: str = "", **more: Any) -> Answer:
+        return self.request("GET", path, **more)
+
+    def delete(self, path: str = "", **more: Any) -> Answer:
+        return self.request("DELETE", path, **more)
+
+
+class Rows:
+    """SQL as the administrator; rows have their columns by name."""
+
+    def __init__(self, url: str):
+        parts = urllib3.util.parse_url(url)
+        user, _, password = parts.auth.partition(":")
+        self._address = {
+            "user": user, "password": password, "host": parts.host, "port": parts.port, "database": parts.path[1:]
+        }  # fmt: skip
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        connection = pg8000.native.Connection(**self._address)
+        try:
+            found = connection.run(sql, **values) or []
+            if not connection.columns:
+                return []
+            return [*map(namedtuple("Row", [c["name"] for c in connection.columns])._make, found)]
+        finally:
+            connection.close()
+
+    def row(self, sql: str, **values: Any) -> Any:
+        return next(iter(self.rows(sql, **values)), None)
+
+    def value(self, sql: str, **values: Any) -> Any:
+        row = self.row(sql, **values)
+        return row and row[0]
+
+
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+    """Wait until `condition` gives something true, and give that; fail naming `what` was waited for."""
+    found: list[Any] = []
+
+    def ask() -> bool:
+        found[:] = [condition()]
+        return bool(found[0])
+
+    assert wait_until(ask, seconds), f"not within {seconds} s: {what}"
+    return found[0]
+
+
+class System:
+    """All processes on one migrated database; the clock does not run: tests call scheduled functions themselves."""
+
+    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, database: str, **environment: str):
+        self.postgres, self.rabbitmq = postgres, rabbitmq
+        ports = {name: free_port() for name in ("GATEWAY_PORT", "BROKER_PORT")}
+        ports |= {"FUNCTIONS_PORT": _free_range(len({function.owner for function in load()}))}
+        self.place = Place(directory, {**ports, postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port})
+        self.place.logs.mkdir(parents=True, exist_ok=True)
+        install(self.place.secrets)
+        self.database_url = database
+        with _environment(QUICKLY | environment):
+            self.plan = Plan(self.place, load(), each=False, database=database, amqp=rabbitmq.url)
+        self.place.function_urls.write_text(json_module.dumps(self.plan.urls))
+        self.gateway, self.broker = Http(self.place.gateway), Http(self.place.broker)
+        self.sql = Rows(database)
+
+    @property
+    def processes(self) -> list[Child]:
+        return [*self.plan.functions, *(self.plan.triggers[name] for name in ("ingress", "dispatcher", "gateway"))]
+
+    def start(self) -> "System":
+        for process in self.processes:
+            process.start()
+        late = lambda: [process.name for process in self.processes if not process.check()]  # noqa: E731
+        assert wait_until(lambda: not late(), 60), f"not started: {late()}, see {self.place.logs}"
+        return self
+
+    def stop(self) -> None:
+        for group in self.plan.stop_order:
+            children.stop(child for child in group if child.runs)
+
+    def start_process(self, name: str) -> None:
+        """Start one process (again) and wait until it is ready."""
+        process = self.process(name)
+        process.ready = False
+        process.start()
+        assert wait_until(process.check, 30), f"{name} did not start, see {process.log}"
+
+    def process(self, name: str) -> Child:
+        return next(process for process in self.processes if process.name == name)
+
+    def function(self, name: str) -> Http:
+        """A function by its deployed name, straight at its address."""
+        return Http(self.plan.urls[name])
+
+    def step(self, event_type: str) -> Http:
+        """The function of an event type in short form."""
+        return self.function(by_event(event_type).name)
+
+    def queue(self, event_type: str) -> str:
+        return f"food.events.{by_event(event_type).name}"
+
+    def channel(self) -> pika.adapters.blocking_connection.BlockingChannel:
+        """A channel to RabbitMQ; its connection ends with the process or with `channel.connection.close()`."""
+        return pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)).channel()
+
+    def log_lines(self, process: str) -> list[dict[str, Any]]:
+        """What a process has told so far, line by line."""
+        text = self.process(process).log.read_text(errors="replace")
+        return [json_module.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def _free_range(size: int) -> int:
+    """The first of `size` free ports in a row."""
+    from tools.local.processes import is_free
+
+    while not all(is_free(port) for port in range(first := free_port(), first + size)):
+        pass
+    return first
+
+
+class _environment:
+    """These variables, while the processes' environments are put together."""
+
+    def __init__(self, changes: dict[str, str]):
+        self.changes = changes
+
+    def __enter__(self) -> None:
+        self.before = dict(os.environ)
+        os.environ.update(self.changes)
+
+    def __exit__(self, *_: object) -> None:
+        os.environ.clear()
+        os.environ.update(self.before)
