@@ -17,7 +17,7 @@ from tools.local.children import Child
 from tools.local.place import Place
 from tools.local.plan import Plan
 from tools.local.postgres import Postgres
-from tools.local.processes import free_port, wait_until
+from tools.local.processes import free_port, is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
 from triggers.stack import by_event, load
 
@@ -127,7 +127,8 @@ class System:
         self.postgres, self.rabbitmq = postgres, rabbitmq
         ports = {name: free_port() for name in ("GATEWAY_PORT", "BROKER_PORT")}
         ports |= {"FUNCTIONS_PORT": _free_range(len({function.owner for function in load()}))}
-        self.place = Place(directory, {**ports, postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port})
+        ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
+        self.place = Place(directory, ports)
         self.place.logs.mkdir(parents=True, exist_ok=True)
         install(self.place.secrets)
         self.database_url = database
@@ -144,9 +145,11 @@ class System:
     def start(self) -> "System":
         for process in self.processes:
             process.start()
-        late = lambda: [process.name for process in self.processes if not process.check()]  # noqa: E731
-        assert wait_until(lambda: not late(), 60), f"not started: {late()}, see {self.place.logs}"
+        assert wait_until(lambda: not self._late(), 60), f"not started: {self._late()}, see {self.place.logs}"
         return self
+
+    def _late(self) -> list[str]:
+        return [process.name for process in self.processes if not process.check()]
 
     def stop(self) -> None:
         for group in self.plan.stop_order:
@@ -185,10 +188,9 @@ class System:
 
 def _free_range(size: int) -> int:
     """The first of `size` free ports in a row."""
-    from tools.local.processes import is_free
-
-    while not all(is_free(port) for port in range(first := free_port(), first + size)):
-        pass
+    first = free_port()
+    while not all(is_free(port) for port in range(first, first + size)):
+        first = free_port()
     return first
 
 
