@@ -3,6 +3,7 @@
 Every event carries what later steps need, because no step may look into another owner's tables.
 """
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -12,6 +13,24 @@ from schemas.fields import Amount, Count, Day, DishId, Email, Hour, Money, Order
 
 PREFIX = "homework.arch."
 ALL: dict[str, type["EventData"]] = {}
+
+# The examples tell of three orders of one client: one that is completed, one that failed at the first step, and one
+# that found every courier busy. Order ids are derived, as the order's owner derives them: from user and msgId.
+_ORDERED: dict[str, Any] = {
+    "userName": "user1",
+    "amount": Decimal("76.09"),
+    "discount": Decimal("88.40"),
+    "quantity": 3,
+    "dishs": [{"menuId": 1, "count": 2}, {"menuId": 4, "count": 1}],
+    "deliveryDate": "03.02.2023",
+    "deliveryHour": 23,
+}
+_GOOD = {"orderId": "185dfee9-fc83-5571-bc12-ca468abe2c68", **_ORDERED}
+_UNPAID = {"orderId": "6a372fd3-1696-5782-8168-e697ff65271d", **_ORDERED}
+_BUSY = {"orderId": "f21b0f29-4fb2-57ae-b730-be0589eaf3a2", **_ORDERED}
+_ALL_OK = {"payStatus": "Ok", "storeStatus": "Ok", "deliveryStatus": "Ok"}
+_NOT_PAID = {"payStatus": "NotEnoughMoney", "storeStatus": "Skipped", "deliveryStatus": "Skipped"}
+_ALL_BUSY = {"payStatus": "Ok", "storeStatus": "Ok", "deliveryStatus": "AllBusy"}
 
 
 class PayStatus(StrEnum):
@@ -123,6 +142,8 @@ class Delivered(Stored):
 class NewOrder(OrderFacts, type="order.newOrder"):
     """An order was accepted: it is to be created and the saga to begin."""
 
+    example: ClassVar[dict[str, Any]] = {**_GOOD, "msgId": "order-1", "email": "user1@example.org"}
+
     msg_id: Text
     email: Email
 
@@ -130,41 +151,66 @@ class NewOrder(OrderFacts, type="order.newOrder"):
 class Sale(OrderFacts, type="pay.sale"):
     """An order was created: it is to be paid."""
 
+    example: ClassVar[dict[str, Any]] = _GOOD
+
 
 class Withdraw(OrderFacts, type="billing.withdraw"):
     """Pay asks billing for the money of an order."""
+
+    example: ClassVar[dict[str, Any]] = _GOOD
 
 
 class ConfirmSale(Paid, type="pay.confirmSale"):
     """Billing has taken the money, or says why not."""
 
+    example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok"}
+
 
 class BookingFood(Paid, type="store.bookingFood"):
     """The payment is settled: the dishes are to be reserved, unless it failed."""
+
+    example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok"}
 
 
 class BookingCourier(Stored, type="delivery.bookingCourier"):
     """The food is settled: a courier is to be reserved, unless a step before failed."""
 
+    example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok", "storeStatus": "Ok"}
+
 
 class CancelBookingFood(Delivered, type="store.cancelBookingFood"):
     """A step failed: reserved food goes back."""
+
+    example: ClassVar[dict[str, Any]] = {**_UNPAID, **_NOT_PAID}
 
 
 class RefundPayment(Delivered, type="pay.refund"):
     """The food is back: a payment, if there was one, is to be undone."""
 
+    example: ClassVar[dict[str, Any]] = {**_UNPAID, **_NOT_PAID}
+
 
 class RefundBalance(Delivered, type="billing.refund"):
     """A payment was undone: its money goes back to the client's balance."""
+
+    example: ClassVar[dict[str, Any]] = {**_BUSY, **_ALL_BUSY}
 
 
 class Result(Delivered, type="order.result"):
     """All steps have spoken and whatever had to be given back is back."""
 
+    example: ClassVar[dict[str, Any]] = {**_GOOD, **_ALL_OK}
+
 
 class EmailMessage(EventData, type="notification.email"):
     """The order has ended: its client is to be told."""
+
+    example: ClassVar[dict[str, Any]] = {
+        "orderId": _GOOD["orderId"],
+        "userName": "user1",
+        "email": "user1@example.org",
+        "message": "Заказ успешно создан",
+    }
 
     user_name: UserName
     email: Email

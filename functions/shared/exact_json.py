@@ -6,9 +6,10 @@ from typing import Any
 import simplejson
 
 
-def dumps(value: Any) -> str:
-    """Write JSON; Decimal('0.00') becomes 0.00, text stays readable."""
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+def dumps(value: Any, indent: int | None = None) -> str:
+    """Write JSON; Decimal('0.00') becomes 0.00, text stays readable. On one line, unless `indent` is given."""
+    separators = (",", ":") if indent is None else (",", ": ")
+    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=separators, indent=indent)
 
 
 def loads(text: str | bytes) -> Any:

@@ -79,8 +79,8 @@ class Child:
         self.next_start = now + pause
         was_ready, self.ready = self.ready, False
         how = _how(self.process.returncode)
-        text = f"{self.name} ended ({how}), starting it again in {pause:g} s: see {self.log}"
-        return text if was_ready else f"{text}\n{last_lines(self.log, 5)}"
+        last = "" if was_ready else f": {last_lines(self.log, 1)}"
+        return f"{self.name} ended ({how}){last}; starting it again in {pause:g} s, see {self.log}"
 
     def signal(self, number: int) -> None:
         """Signal the whole process group: gunicorn's workers are in it too."""

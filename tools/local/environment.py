@@ -15,7 +15,17 @@ HOST = "127.0.0.1"
 
 PASSED_ON = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV"}
 SETTINGS = {"TIME_ZONE", "PRICES", "PAST_DELIVERY_DATES", "LOG_LEVEL"}
-PREFIXES = ("PYTHON", "COVERAGE_", "DISPATCHER_", "ORDER_", "AUTH_", "SAGA_", "CRON_", "GATEWAY_TIMEOUT_", "RETENTION_")
+PREFIXES = (
+    "PYTHON",
+    "COVERAGE_",
+    "DISPATCHER_",
+    "ORDER_",
+    "AUTH_",
+    "SAGA_",
+    "CRON_",
+    "GATEWAY_TIMEOUT_",
+    "RETENTION_",
+)
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:

@@ -43,8 +43,8 @@ class Plan:
     @property
     def stop_order(self) -> list[list[Child]]:
         """Who stops together: what lets work in goes first, what it needs goes last."""
-        first = [[self.triggers[name]] for name in ("gateway", "cron", "dispatcher", "ingress")]
-        return [*first, self.functions]
+        first = [("gateway", "cron"), ("dispatcher", "ingress")]
+        return [*([self.triggers[name] for name in together] for together in first), self.functions]
 
     def variable(self, name: str) -> str:
         """The variable that moves a process to another port."""

@@ -159,7 +159,7 @@ class RabbitMQ:
                 env=self._environment(),
             )
         (self.directory / "pid").write_text(str(self._process.pid))
-        wait_until(lambda: _speaks_amqp(self.port) or self._process.poll() is not None, 120, every=0.05)
+        wait_until(lambda: speaks_amqp("127.0.0.1", self.port) or self._process.poll() is not None, 120, every=0.05)
         return self._process.poll() is None
 
     def _end(self, first: int) -> None:
@@ -172,9 +172,9 @@ class RabbitMQ:
         return "\n".join(filter(None, map(last_lines, (self.log, self.directory / "start.log"))))
 
 
-def _speaks_amqp(port: int) -> bool:
+def speaks_amqp(host: str, port: int) -> bool:
     """Offer the protocol's header; a node that is ready answers with a method frame (type 1, channel 0)."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with suppress(OSError), socket.create_connection((host, port), timeout=5) as connection:
         connection.sendall(b"AMQP\x00\x00\x09\x01")
         return connection.recv(3) == b"\x01\x00\x00"
     return False

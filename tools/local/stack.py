@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 from tools.install import install
 from tools.local import children
@@ -19,12 +20,14 @@ from tools.local.place import DATABASE, Place
 from tools.local.plan import Plan
 from tools.local.postgres import Postgres
 from tools.local.private_files import write_private
-from tools.local.processes import StartFailed, born, end, require_free, send
-from tools.local.rabbitmq import RabbitMQ
+from tools.local.processes import StartFailed, born, end, last_lines, require_free, send, wait_until
+from tools.local.rabbitmq import RabbitMQ, speaks_amqp
 
 TICK = 0.1
 PROGRESS_EVERY = 5
 LONGEST_START = 300
+STARTING_AT_ONCE = 3
+HOPELESS = 3
 SERVER_PAUSE = 5
 
 
@@ -68,23 +71,32 @@ class Stack:
         self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
         self.plan = Plan(place, load(), each, self.database, self.amqp)
         self._pool = ThreadPoolExecutor(2)
-        self._repairs: dict[str, Future] = {}
+        self._next_report = float(PROGRESS_EVERY)
+        self._servers: dict[str, Future] = {}
         self.ready = False
 
     def require_ports(self) -> None:
-        """Raise StartFailed for a port that is taken, before anything is started."""
+        """Raise StartFailed for a port that is taken, or wanted twice, before anything is started."""
+        servers = {type(server).__name__: server for server in (self.postgres, self.rabbitmq) if server}
+        wanted = {server.port: name for name, server in servers.items()}
         for name, port in self.plan.ports.items():
-            require_free(port, name, self.plan.variable(name))
+            variable = self.plan.variable(name)
+            if port in wanted:
+                raise StartFailed(f"port {port} is for {wanted[port]} and for {name}: set {variable} to another")
+            wanted[port] = name
+            require_free(port, name, variable)
 
     def up(self) -> None:
         """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
         self.place.logs.mkdir(exist_ok=True)
         write_private(self.place.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
         triggers = self.plan.triggers
-        servers = {"RabbitMQ": self._pool.submit(self._start_rabbitmq)}
-        servers["PostgreSQL"] = self._pool.submit(self._start_database)
-        self._start(*self.plan.functions, triggers["gateway"])
-        self._wait(lambda: [name for name, starting in servers.items() if not _done(starting)])
+        self._servers["RabbitMQ"] = self._pool.submit(self._start_rabbitmq)
+        self._servers["PostgreSQL"] = self._pool.submit(self._start_database)
+        for child in (*self.plan.functions, triggers["gateway"]):
+            self._wait(self._too_many_starting)
+            self._start(child)
+        self._wait(self._missing_servers)
         self._start(triggers["ingress"], triggers["dispatcher"])
         self._wait(self._not_ready)
         self._start(triggers["cron"])
@@ -114,6 +126,11 @@ class Stack:
     def _start_rabbitmq(self) -> None:
         if self.rabbitmq:
             self.rabbitmq.start()
+            return
+        parts = urlsplit(self.amqp)
+        where = (parts.hostname or "localhost", parts.port or 5672)
+        if parts.scheme == "amqp" and not wait_until(lambda: speaks_amqp(*where), 5):
+            raise StartFailed(f"AMQP_URL: expected a RabbitMQ server at {where[0]}:{where[1]}, none answers")
 
     def _start_database(self) -> None:
         if self.postgres:
@@ -145,16 +162,36 @@ class Stack:
 
     def _wait(self, missing: Callable[[], list[str]]) -> None:
         """Wait until nothing is missing, and say now and then what is. Raises StartFailed in the end."""
-        next_word = time.monotonic() + PROGRESS_EVERY
         while (names := missing()) and not self.stopping.wait(TICK):
             self._keep_children()
-            now = time.monotonic()
-            if now - self.began > LONGEST_START:
-                late = ", ".join(names)
-                raise StartFailed(f"not ready in {LONGEST_START} s: {late}; see {self.place.logs}")
-            if now > next_word:
-                next_word = now + PROGRESS_EVERY
-                say(f"{now - self.began:3.0f} s: waiting for {', '.join(names)}")
+            self._missing_servers()
+            self._give_up_hopeless()
+            self._report(", ".join(names))
+
+    def _report(self, missing: str) -> None:
+        seconds = time.monotonic() - self.began
+        if seconds > LONGEST_START:
+            raise StartFailed(f"not ready in {LONGEST_START} s: {missing}; see {self.place.logs}")
+        if seconds > self._next_report:
+            self._next_report = seconds + PROGRESS_EVERY
+            ready = sum(child.ready for child in self.plan.children)
+            total = len(self.plan.children)
+            say(f"{seconds:3.0f} s: {ready} of {total} processes are ready, waiting for {missing}")
+
+    def _give_up_hopeless(self) -> None:
+        """While the system starts, a process that keeps ending is a mistake that waiting does not mend."""
+        for child in self.plan.children:
+            if child.failures >= HOPELESS:
+                raise StartFailed(f"{child.name} does not start: {last_lines(child.log, 1)}; see {child.log}")
+
+    def _missing_servers(self) -> list[str]:
+        """Those that are not there yet; raises what went wrong with one that will not be."""
+        return [name for name, work in self._servers.items() if not work.done() or work.result()]
+
+    def _too_many_starting(self) -> list[str]:
+        """RabbitMQ takes longest to start: functions may not crowd it out."""
+        starting = self._not_ready()
+        return starting if len(starting) >= STARTING_AT_ONCE else []
 
     def _not_ready(self) -> list[str]:
         return [child.name for child in self.plan.children if child.process and not child.check()]
@@ -170,10 +207,9 @@ class Stack:
     def _keep_servers(self) -> None:
         """Start a server again that ended, beside the rest: functions go on meanwhile, as far as they can."""
         for name, server in (("PostgreSQL", self.postgres), ("RabbitMQ", self.rabbitmq)):
-            busy = name in self._repairs and not self._repairs[name].done()
-            if server and not server.runs and not busy:
+            if server and not server.runs and self._servers[name].done():
                 say(f"{name} ended, starting it again: see {server.log}")
-                self._repairs[name] = self._pool.submit(self._repair, name, server)
+                self._servers[name] = self._pool.submit(self._repair, name, server)
 
     def _repair(self, name: str, server: Postgres | RabbitMQ) -> None:
         try:
@@ -199,11 +235,6 @@ class Stack:
             "processes": {name: [pid, born(pid)] for name, pid in self._pids().items()},
         }
         write_private(self.place.run_file, json.dumps(told, indent=2) + "\n")
-
-
-def _done(starting: Future) -> bool:
-    """Whether it is done; what went wrong in it is raised here."""
-    return starting.done() and starting.result() is None
 
 
 def _end_leftovers(place: Place) -> None:
