@@ -2,50 +2,22 @@
 
 import base64
 import json
-import re
 import subprocess
 import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from urllib.parse import urlencode
 
-import functions_framework
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from functions.auth import passwords, tokens
-from functions.shared import bearer, call, settings
+from functions.auth import passwords
+from tests.clients import ADMIN, API, FORM, JWT, TIME, as_json, claims_in, person, without
 
-API = "/ui-api-service/api/v1"
-ADMIN = "/auth-service/api/v1"
-FORM = "application/x-www-form-urlencoded"
-TIME = re.compile(r"\d{2}\.\d{2}\.\d{4} \d{2}:\d{2}:\d{2}")
-JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 NOBODY = 9_000_000_000_000_000_000
-
-
-def person(**changes):
-    """A registration that nobody has sent before."""
-    name = uuid.uuid4().hex
-    facts = {
-        "username": name,
-        "password": "123456",
-        "firstName": "Александр",
-        "middleName": "Сергеевич",
-        "lastName": "Фамилия",
-        "email": f"{name}@mail.ru",
-        "mobilePhone": "+" + str(uuid.uuid4().int)[:25],
-    }
-    return facts | changes
-
-
-def without(facts, *fields):
-    """The facts, some left out."""
-    return {name: value for name, value in facts.items() if name not in fields}
 
 
 @pytest.fixture
@@ -104,50 +76,9 @@ def made(gateway, admin_token):
 
 
 @pytest.fixture
-def alone(function_environment, monkeypatch):
+def alone(started_alone):
     """Start one function of auth by itself, in an environment that a test may change."""
-
-    def start(name, **environment):
-        for variable, value in (function_environment("auth") | environment).items():
-            monkeypatch.setenv(variable, value)
-        forget()
-        source = Path(__file__).parent.parent / "functions" / "auth" / f"{name}.py"
-        return functions_framework.create_app(name, str(source)).test_client()
-
-    def forget():
-        for cached in (settings.read, bearer.public_keys, call._listed, tokens._signing_key):
-            cached.cache_clear()
-
-    yield start
-    monkeypatch.undo()
-    forget()
-
-
-@pytest.fixture(scope="module")
-def foreign_key():
-    """A private key that is not ours."""
-    return generate_private_key(65537, 2048)
-
-
-@pytest.fixture
-def signed(private_key):
-    """Sign claims as auth does; what is not said is good."""
-
-    def do(key=private_key, **changes):
-        claims = {
-            "user_name": "somebody",
-            "scope": ["read", "write"],
-            "exp": int(time.time()) + 60,
-            "authorities": ["ROLE_USER", "ROLE_ADMIN"],
-            "jti": str(uuid.uuid4()),
-            "email": "somebody@mail.ru",
-            "client_id": "USER_CLIENT_APP",
-            "iat": int(time.time()),
-        }
-        public = jwt.algorithms.RSAAlgorithm("").prepare_key(private_key).public_key()
-        return jwt.encode(claims | changes, key, "RS256", headers={"kid": bearer.key_id(public)})
-
-    return do
+    return partial(started_alone, "auth")
 
 
 # Every method's bad ones
@@ -287,11 +218,6 @@ def test_a_huge_body_is_refused(gateway, signed, method, path):
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/check_token"])
 def test_a_huge_form_is_refused(oauth, path):
     assert oauth(path, token="x" * 2_000_000).status == 413
-
-
-def as_json():
-    """The header of a body that says it is JSON."""
-    return {"Content-Type": "application/json"}
 
 
 # Registration
@@ -544,11 +470,6 @@ def test_a_refresh_token_names_its_access_token_and_lives_an_hour(register, log_
     claims = claims_in(told["refresh_token"])
     assert claims["ati"] == told["jti"] != claims["jti"]
     assert claims["exp"] == claims["iat"] + 3600
-
-
-def claims_in(token):
-    """What a token says, unchecked."""
-    return jwt.decode(token, options={"verify_signature": False})
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,13 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# apt's many lines are for the case that it fails.
+quietly() {
+    log=$(mktemp)
+    as_root "$@" >"$log" 2>&1 </dev/null || { tail -n 15 "$log" >&2; fail "$* failed (all of it in $log): $advice"; }
+    rm -f "$log"
+}
+
 # Installed servers would be started at once, and at every boot; ours are private ones.
 policy=/usr/sbin/policy-rc.d
 no_cluster=/etc/postgresql-common/createcluster.d/food-ordering.conf
@@ -67,10 +74,9 @@ install_packages() {
     as_root true 2>/dev/null || fail "neither root nor sudo without a password: $advice"
     say "installing $packages (this may take some minutes)"
     hold_services
-    export DEBIAN_FRONTEND=noninteractive
-    as_root apt-get update -qq || fail "apt-get update failed: $advice"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
-        fail "apt-get install failed: $advice"
+    quietly apt-get update
+    say "packages are known, downloading and unpacking"
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages
     case "$packages" in
         *rabbitmq*) as_root systemctl disable --quiet rabbitmq-server 2>/dev/null || true ;;
     esac

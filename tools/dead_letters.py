@@ -1,7 +1,8 @@
 """List, show and replay the events that no retry could get handled.
 
 A replay posts the event, as it was, to the broker; every step recognises what it has handled, so that is always safe.
-The database is ADMIN_DATABASE_URL (or DATABASE_URL) and the broker BROKER_URL, else those of the system that runs here.
+The database is ADMIN_DATABASE_URL (or DATABASE_URL) and the broker BROKER_URL; else those of the system that runs
+here.
 """
 
 import argparse

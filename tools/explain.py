@@ -12,6 +12,8 @@ from pydantic.json_schema import models_json_schema
 from tools.declared import Declared, by_name, senders, steps
 from triggers.stack import PREFIX, Unknown, by_event
 
+# Ok is a yes, and Skipped was said by an earlier step.
+NO_REFUSAL = ("Ok", "Skipped")
 TROUBLE = """not now (database away, lock, an earlier step missing): 503, delivered again with a growing delay
 never (no CloudEvent, wrong data): 500 with X-Retry: never, kept as a dead letter at once"""
 
@@ -20,19 +22,17 @@ def explain(event: str) -> str:
     """Everything about one event. Raises Unknown."""
     step = by_name(by_event(event).name)
     lines = [step.contract.takes.event_type, f"  {step.contract.takes.__doc__}", ""]
-    lines += [f"{name + ':':<12}{text}" for name, value in _facts(step) for name, text in _lines(name, value)]
+    for name, value in _facts(step):
+        if value:
+            first, *more = value.splitlines()
+            lines += [f"{name + ':':<12}{first}", *(" " * 12 + text for text in more)]
     return "\n".join(lines)
-
-
-def _lines(name: str, value: str) -> list[tuple[str, str]]:
-    first, *more = value.splitlines() or ["-"]
-    return [(name, first), *((" " * len(name), text) for text in more)]
 
 
 def _facts(step: Declared) -> list[tuple[str, str]]:
     contract, function = step.contract, step.function
     written, read = step.tables
-    undoing = step.opposite
+    opposite, file = step.opposite or ("", "")
     return [
         ("function", f"{function.name}, {function.source}"),
         ("does", f"{step.description}\n{step.summary}"),
@@ -41,9 +41,9 @@ def _facts(step: Declared) -> list[tuple[str, str]]:
         ("data", "\n".join(fields_of(contract.takes))),
         ("writes", ", ".join(f"{function.owner}.{table}" for table in sorted(written))),
         ("reads", ", ".join(f"{function.owner}.{table}" for table in sorted(read))),
-        ("says no", "\n".join(refusals(step)) or "never: what it is asked for can always be done"),
+        ("says no", "\n".join(refusals(step))),
         ("trouble", TROUBLE),
-        (undoing[0].lower() if undoing else "undone by", undoing[1] if undoing else "nothing: nothing is booked"),
+        (opposite.lower(), file),
         ("try it", f"make inject event={contract.takes.short_type}"),
     ]
 
@@ -52,7 +52,7 @@ def fields_of(model: type) -> list[str]:
     """The fields of an event's data with their types, as JSON has them."""
     _, schema = models_json_schema([(model, "validation")], ref_template="{model}")
     fields = schema["$defs"][model.__name__]["properties"]
-    return [f"{name:<14}{_type(field, schema['$defs'])}" for name, field in fields.items()]
+    return [f"{name:<16}{_type(field, schema['$defs'])}" for name, field in fields.items()]
 
 
 def _type(field: dict[str, Any], known: dict[str, Any]) -> str:
@@ -74,10 +74,13 @@ def refusals(step: Declared) -> list[str]:
         for name, field in model.model_fields.items()
         if name not in known and issubclass(field.annotation, StrEnum)
     }
-    return [f"{model_name(name)}: {', '.join(v for v in kind if v != 'Ok')}" for name, kind in added.items()]
+    return [
+        f"{wire_name(name)}: {', '.join(said for said in kind if said not in NO_REFUSAL)}"
+        for name, kind in added.items()
+    ]
 
 
-def model_name(field: str) -> str:
+def wire_name(field: str) -> str:
     """A field's name as it travels."""
     first, *more = field.split("_")
     return first + "".join(part.title() for part in more)

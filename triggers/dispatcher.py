@@ -199,7 +199,7 @@ class Trigger:
             answer = self._pool.request("POST", address(self.function.name), body=body, headers=headers)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as problem:
             return OutOfWork(str(problem))
-        except urllib3.exceptions.HTTPError as problem:
+        except (urllib3.exceptions.HTTPError, ValueError) as problem:
             return Failed(f"{type(problem).__name__}: {problem}", -1)
         return outcome_of(answer.status, answer.headers, answer.data)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, unquote
 
 from functions.shared import exact_json
 from functions.shared.events import BATCH, PLAIN, STRUCTURED, Unacceptable
@@ -18,6 +19,9 @@ JSON = "application/json"
 NAME = re.compile(r"[a-z0-9]{1,40}")
 REQUIRED = ("specversion", "id", "source", "type")
 ROUTED = ("id", "source", "type", "subject")
+# What a header cannot carry as it is; CloudEvents has it percent-encoded. Blanks inside stay as they are, because
+# the Python SDK, on which functions stand, does not decode.
+NOT_IN_A_HEADER = re.compile(r"^ +| +$|[^ -$&-~]+")
 # Headers of a delivery that are no attributes of the event.
 ATTEMPTS = "x-attempts"
 
@@ -49,7 +53,7 @@ class Wired:
             return False
         try:
             json.loads(self.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return True
 
@@ -87,7 +91,9 @@ def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
             f"expected one CloudEvent, in binary mode (ce- headers) or as {STRUCTURED}; "
             f"got Content-Type {media_type or 'none'} and no ce-specversion header"
         )
-    attributes = {name[3:].lower(): value for name, value in headers.items() if name.lower().startswith("ce-")}
+    attributes = {
+        name[3:].lower(): unquote(value) for name, value in headers.items() if name.lower().startswith("ce-")
+    }
     if content_type:
         attributes["datacontenttype"] = content_type
     return checked(attributes, body)
@@ -128,7 +134,10 @@ def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> l
     if status == 204 or not body:
         return []
     if media_type == BATCH:
-        return [from_object(item) for item in _json(body)]
+        items = _json(body)
+        if not isinstance(items, list):
+            raise Unacceptable(f"expected a JSON list of CloudEvents, got {type(items).__name__}")
+        return [from_object(item) for item in items]
     if media_type == STRUCTURED or headers.get("ce-specversion"):
         return [from_http(headers, body)]
     return []
@@ -136,8 +145,12 @@ def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> l
 
 def to_http(event: Wired) -> tuple[dict[str, str], bytes]:
     """Headers and body in binary mode."""
-    headers = {f"ce-{name}": value for name, value in event.attributes.items() if name != "datacontenttype"}
-    return {**headers, "Content-Type": event.content_type}, event.data
+    headers = {f"ce-{name}": _header(value) for name, value in event.attributes.items() if name != "datacontenttype"}
+    return {**headers, "Content-Type": _header(event.content_type)}, event.data
+
+
+def _header(value: str) -> str:
+    return NOT_IN_A_HEADER.sub(lambda found: quote(found[0]), value)
 
 
 def to_batch(events: list[Wired]) -> tuple[dict[str, str], bytes]:

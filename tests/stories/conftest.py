@@ -10,16 +10,21 @@ from typing import Any
 
 import pytest
 
+from functions.order.notice import notice_event
+from functions.order.opening import opening_event
+from functions.shared.events import to_text
 from tests.conftest import API, User
 from tests.system import System, eventually
 
 # Far from today and from each other: a story's day is its own.
 FIRST_DAY = date(2100, 1, 1)
 
+OWNERS = ("order", "pay", "billing", "store", "delivery", "notification")
 TRACE = " UNION ALL ".join(
     f"SELECT '{owner}.' || function AS step, handled_at FROM \"{owner}\".inbox WHERE subject = :order_id"
-    for owner in ("order", "pay", "billing", "store", "delivery", "notification")
+    for owner in OWNERS
 )
+REPLIES = " UNION ALL ".join(f'SELECT reply FROM "{owner}".inbox WHERE subject = :order_id' for owner in OWNERS)
 
 FORWARD = [
     "order.new_order",
@@ -112,6 +117,13 @@ class Stage:
         rows = self.system.sql.rows(f"SELECT step FROM ({TRACE}) AS steps ORDER BY handled_at", order_id=order_id)
         return [row.step for row in rows]
 
+    def events(self, order_id: str) -> list[str]:
+        """Every event of an ended order, in structured form: what was answered, what went through the outbox."""
+        sql = self.system.sql
+        replies = sql.rows(f"SELECT reply FROM ({REPLIES}) AS replies WHERE reply IS NOT NULL", order_id=order_id)
+        row = sql.row('SELECT * FROM "order".orders WHERE order_id = :id', id=order_id)
+        return [to_text(opening_event(row)), *(reply.reply for reply in replies), to_text(notice_event(row))]
+
     def payments(self, order_id: str) -> list[tuple[str, str, str]]:
         rows = self.system.sql.rows(
             "SELECT type, amount, currency FROM pay.payments WHERE order_id = :id ORDER BY created_at", id=order_id
@@ -148,7 +160,7 @@ class Stage:
 
     def redrive(self, *order_ids: str) -> dict[str, int]:
         """Let the deadline of these orders be over, and the re-drive look at them."""
-        due = 'UPDATE "order".orders SET redrive_at = now() WHERE order_id = ANY(CAST(:ids AS text[]))'
+        due = "UPDATE \"order\".orders SET redrive_at = now() - interval '1 second' WHERE order_id = ANY(:ids)"
         self.system.sql.rows(due, ids=list(order_ids))
         answer = self.system.function("order-redrive").post()
         assert answer.status == 200, answer.text

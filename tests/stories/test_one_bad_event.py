@@ -1,0 +1,35 @@
+"""One event that nobody can handle waits among 31 good ones: it ends as a dead letter and harms no other."""
+
+from functions.shared.events import STRUCTURED
+from tests.stories.conftest import Stage
+from tests.system import eventually
+
+BAD = """{"specversion": "1.0", "type": "homework.arch.order.newOrder", "source": "/story", "id": "%s",
+          "subject": "%s", "data": {"orderId": "%s", "amount": "a lot"}}"""
+
+
+def test_one_bad_event_among_31_good_ones_harms_no_other(stage: Stage):
+    guest, dish = stage.new_user(1000), stage.dish(stock=1000)
+    bad = f"bad-{dish}"
+    stage.system.process("dispatcher").signal(15)
+    eventually(lambda: not stage.system.process("dispatcher").runs, "the dispatcher to stop")
+    try:
+        orders = [stage.order(guest, stage.body(guest, dish)) for _ in range(31)]
+        waiting = 'SELECT count(*) FROM "order".outbox'
+        eventually(lambda: not stage.system.sql.value(waiting), "the outbox to be empty")
+        sent = stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
+        assert sent.status == 202
+    finally:
+        stage.system.start_process("dispatcher")
+
+    assert stage.settled(*orders) == ["Completed"] * 31
+    letter = eventually(
+        lambda: stage.system.sql.row("SELECT * FROM ops.dead_letters WHERE id = :id", id=bad), "the dead letter"
+    )
+    assert (letter.function, letter.attempts, letter.subject) == ("order-new-order", 1, bad)
+    assert "amount: expected a number with at most two places, got 'a lot'" in letter.reason
+    told = [line for line in stage.system.log_lines("dispatcher") if line.get("id") == bad]
+    assert [(line["function"], line["outcome"].partition(":")[0]) for line in told] == [
+        ("order-new-order", "dead letter"),
+        ("ops-dead-letter", "done"),
+    ]
