@@ -186,8 +186,9 @@ def imported_by(source):
     return set(done.stdout.split())
 
 
-def test_a_step_starts_without_what_it_does_not_use():
-    loaded = imported_by("functions/billing/withdraw.py")
+@pytest.mark.parametrize("entry", [e for e in declared() if e.contract], ids=lambda e: e.function.name)
+def test_a_step_starts_without_what_it_does_not_use(entry):
+    loaded = imported_by(entry.function.source)
 
     assert not loaded & {"jwt", "cryptography", "argon2", "pika", "yaml", "gunicorn", "cronsim"}
 

@@ -1,9 +1,12 @@
 """The commands for people: explain, audit, dead letters, and the README's own words."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,6 +17,7 @@ from pg8000.native import Connection, DatabaseError
 from functions.shared import exact_json
 from schemas import generate
 from schemas.events import ALL
+from tests.system import eventually
 from tools import audit, dead_letters, explain, readme
 from tools.migrate import connected
 from triggers.stack import ROOT, Unknown
@@ -167,18 +171,31 @@ BREAKS = {
 }  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(fresh_database) -> str:
-    """A database in which one order was completed and one canceled."""
+    """A database in which one order was completed and one canceled; nobody changes that."""
     address = fresh_database()
     with connected(address) as connection:
         connection.run(OWNERS_ORDERS)
     return address
 
 
+@pytest.fixture(scope="module")
+def at_work(fresh_database) -> str:
+    """A database in which one order is under way."""
+    address = fresh_database()
+    with connected(address) as connection:
+        connection.run(OWNERS_ORDERS)
+        connection.run(OPEN_ORDER)
+    return address
+
+
 @pytest.fixture
-def admin(url):
+def admin(url, monkeypatch):
+    """A connection whose changes are gone after the test; the audit looks into its transaction."""
+    monkeypatch.setattr(audit, "_snapshot", lambda _: nullcontext())
     with connected(url) as connection:
+        connection.run("BEGIN")
         yield connection
 
 
@@ -218,9 +235,13 @@ def test_a_finding_names_the_row(admin):
     assert str(finding) == "dish_id=5, in_stock=9, held=0, opening_stock=10"
 
 
-def test_an_audit_changes_nothing(admin):
-    with pytest.raises(DatabaseError), audit._snapshot(admin):
-        admin.run("DELETE FROM notification.emails")
+def test_an_audit_changes_nothing(url):
+    with (
+        connected(url) as connection,
+        pytest.raises(DatabaseError, match="read-only transaction"),
+        audit._snapshot(connection),
+    ):
+        connection.run("DELETE FROM notification.emails")
 
 
 def test_the_command_says_how_many_checks_found_nothing(url):
@@ -229,19 +250,15 @@ def test_the_command_says_how_many_checks_found_nothing(url):
     assert (done.returncode, done.stdout) == (0, f"{len(BREAKS)} checks, nothing found\n")
 
 
-def test_the_command_tells_check_meaning_and_row_and_ends_with_1(url, admin):
-    admin.run(OPEN_ORDER)
-
-    done = run("tools.audit", DATABASE_URL=url)
+def test_the_command_tells_check_meaning_and_row_and_ends_with_1(at_work):
+    done = run("tools.audit", DATABASE_URL=at_work)
 
     assert done.returncode == 1
-    assert done.stdout.startswith("order_has_not_ended: 1\n  Every order ends.\n  - order_id=open, status=Created")
+    assert "order_has_not_ended: 1\n  Every order ends.\n  - order_id=open, status=Created" in done.stdout
 
 
-def test_the_command_takes_open_orders_for_fine_when_asked_to(url, admin):
-    admin.run(OPEN_ORDER)
-
-    assert run("tools.audit", "--open-is-fine", ADMIN_DATABASE_URL=url).returncode == 0
+def test_the_command_takes_open_orders_for_fine_when_asked_to(at_work):
+    assert run("tools.audit", "--open-is-fine", ADMIN_DATABASE_URL=at_work).returncode == 0
 
 
 @pytest.mark.parametrize("command", [["tools.audit"], ["tools.dead_letters", "list"]])
@@ -294,15 +311,22 @@ KEEP = """
 
 
 @pytest.fixture
-def three_letters(admin) -> Connection:
+def no_letters(url) -> Iterator[Connection]:
+    with connected(url) as connection:
+        connection.run("TRUNCATE ops.dead_letters RESTART IDENTITY")
+        yield connection
+
+
+@pytest.fixture
+def three_letters(no_letters) -> Connection:
     event = (generate.HERE / "events/billing.withdraw.example.json").read_text("utf-8")
     for function, reason in (("a", "503 lock timeout"), ("b", "500 wrong data"), ("c", "503 Lock timeout")):
-        admin.run(KEEP, function=function, event=event, reason=reason)
-    return admin
+        no_letters.run(KEEP, function=function, event=event, reason=reason)
+    return no_letters
 
 
-def waiting(admin) -> list[int]:
-    return [letter["number"] for letter in dead_letters.letters(admin)]
+def waiting(connection) -> list[int]:
+    return [letter["number"] for letter in dead_letters.letters(connection)]
 
 
 @pytest.mark.usefixtures("three_letters")
@@ -372,6 +396,7 @@ def test_a_number_that_there_is_not_is_told(url):
     assert "expected the number of a dead letter, got 99" in done.stderr
 
 
+@pytest.mark.usefixtures("no_letters")
 def test_no_letters_is_told_too(url):
     done = run("tools.dead_letters", "list", ADMIN_DATABASE_URL=url)
 
@@ -398,7 +423,7 @@ def test_stale_tables_are_named_and_repaired():
 
 
 def test_every_make_target_that_the_readme_names_exists():
-    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", COMMANDS + " ".join(re.findall(r"`([^`\n]+)`", TEXT))))
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", COMMANDS + "\n".join(re.findall(r"`([^`\n]+)`", TEXT))))
 
     assert {"run", "test", "inject"} <= named
     assert named <= set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
@@ -429,3 +454,38 @@ def test_every_event_and_path_of_a_command_exists():
     assert events
     assert set(events) <= set(ALL)
     assert {f"/ui-api-service/api/v1/{path}" for path in re.findall(r"\$API/([\w/]+)", COMMANDS)} <= set(paths)
+
+
+# Everything of the README's order up to the questions how it went, and those questions.
+ORDERING, ASKING = next(body for _, body in FENCES if "auth/registration" in body).split(
+    "\ncurl -s $API/external/order/find"
+)
+ASKING = "curl -s $API/external/order/find" + ASKING
+
+
+def shell(script: str) -> list[dict]:
+    """The answers of a script of curl commands."""
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True).stdout
+    answers = []
+    while told:
+        answer, end = json.JSONDecoder().raw_decode(told)
+        answers, told = [*answers, answer], told[end:]
+    return answers
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="expected curl, as the README does; found none")
+def test_the_order_of_the_readme_goes_as_it_says(gateway):
+    ordering = ORDERING.replace("http://127.0.0.1:8000", gateway.base)
+    token = re.search(r"TOKEN=.*?'\)$", ordering, re.DOTALL | re.MULTILINE)[0]
+    head = ordering[: ordering.index("curl")]
+
+    answers = shell(ordering)
+    assert answers == [json.loads(line[2:]) for line in ordering.splitlines() if line.startswith("# {")]
+
+    def notified():
+        order, mails = shell(f"{head}\n{token}\n{ASKING}")
+        return mails["emails"] and (order["order"], mails["emails"])
+
+    order, mails = eventually(notified, "the notification of the README's order")
+    assert (order["status"], order["reason"]) == ("Completed", "Заказ успешно создан")
+    assert [mail["message"] for mail in mails] == ["Заказ успешно создан"]
