@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme
+.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -46,7 +46,7 @@ explain: bootstrap ## what comes in, what goes out, which tables (event=billing.
 audit: bootstrap ## check by SQL what must always hold
 	@$(PYTHON) -m tools.audit
 
-dead-letters: bootstrap ## list, show, replay events that failed (args="replay all")
+dead-letters: bootstrap ## list, show, replay events that failed (args="replay --all")
 	@$(PYTHON) -m tools.dead_letters $(args)
 
 schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
@@ -54,6 +54,9 @@ schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
 
 readme: bootstrap ## generate the README's tables and picture
 	@$(PYTHON) -m tools.readme
+
+bench: bootstrap ## measure the running system (args="--orders 500")
+	@$(PYTHON) -m tools.bench $(args)
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check

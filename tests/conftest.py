@@ -20,7 +20,7 @@ from functions.auth import tokens
 from functions.shared import bearer, call, settings
 from functions.shared import database as connections
 from tests.system import Http, Rows, System
-from tools.install import install
+from tools.install import install, owners
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
@@ -83,9 +83,9 @@ def fresh_database(postgres: Postgres, template: str) -> Callable[[], str]:
         name = f"food_{next(numbers)}"
         Rows(postgres.url()).rows(f"CREATE DATABASE {name} TEMPLATE {template}")
         # Grants on a database are not cloned with it.
+        roles = ", ".join(f'"{owner}"' for owner in owners())
         Rows(postgres.url()).rows(f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC")
-        for owner in ("auth", "order", "pay", "billing", "store", "delivery", "notification", "ops"):
-            Rows(postgres.url()).rows(f'GRANT CONNECT ON DATABASE {name} TO "{owner}"')
+        Rows(postgres.url()).rows(f"GRANT CONNECT ON DATABASE {name} TO {roles}")
         return postgres.url(name)
 
     return make

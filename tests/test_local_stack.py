@@ -1,4 +1,4 @@
-"""The whole system on this machine: secrets, environments, and a supervisor that starts, mends and ends everything."""
+"""The whole system on this machine: secrets, environments, and a supervisor that starts, mends and ends it."""
 
 import json
 import os

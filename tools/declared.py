@@ -14,6 +14,7 @@ from typing import Any
 
 from functions.shared.rest import Route
 from functions.shared.step import Contract
+from schemas.events import ALL
 from triggers.stack import ROOT, Function, load
 
 # The two events that are no reply: they leave through the outbox, once more when the re-drive asks for it.
@@ -89,8 +90,6 @@ def by_name(name: str) -> Declared:
 
 def steps() -> list[Declared]:
     """The steps of the saga, in the order in which orders meet them."""
-    from schemas.events import ALL
-
     by_type = {entry.contract.takes.short_type: entry for entry in declared() if entry.contract}
     return [by_type[short] for short in ALL if short in by_type]
 

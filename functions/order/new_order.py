@@ -1,10 +1,10 @@
 """Create an accepted order and begin its saga."""
 
-from functions.order.submit import SubmitSettings
+from functions.order.opening import SagaSettings
 from functions.shared import exact_json
 from functions.shared.database import Database
 from functions.shared.settings import read
-from functions.shared.step import step
+from functions.shared.step import require, step
 from schemas.events import NewOrder, Sale
 
 # Normally the row is there, as accepted; an order that is sent in as an event alone gets its row here.
@@ -14,6 +14,8 @@ CREATE = """
             now() + make_interval(secs => CAST(:deadline AS double precision)))
     ON CONFLICT (order_id) DO UPDATE SET status = 'Created', created_at = now() WHERE orders.status = 'Accepted'
 """
+
+require(SagaSettings)
 
 REQUEST = {"msg_id", "amount", "discount", "quantity", "user_name", "dishs", "delivery_date", "delivery_hour"}
 
@@ -29,6 +31,6 @@ def new_order(order: NewOrder, db: Database) -> Sale:
         email=order.email,
         request=exact_json.dumps(order.model_dump(by_alias=True, include=REQUEST)),
         amount=order.amount,
-        deadline=read(SubmitSettings).saga_deadline_seconds,
+        deadline=read(SagaSettings).saga_deadline_seconds,
     )
     return Sale(**order.facts())

@@ -3,11 +3,21 @@
 from typing import Any
 
 from cloudevents.http import CloudEvent
+from pydantic import Field
 
 from functions.shared import events, exact_json
+from functions.shared.settings import Settings
 from schemas.events import NewOrder
 
 SOURCE = "/order/submit"
+
+
+class SagaSettings(Settings):
+    """When an order stands still."""
+
+    saga_deadline_seconds: float = Field(
+        default=60, gt=0, description="seconds until an order that has not ended is driven on"
+    )
 
 
 def order_id(username: str, msg_id: str) -> str:

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from functions.order import outbox
 from functions.order.notice import notice_event
-from functions.order.opening import opening_event
+from functions.order.opening import SagaSettings, opening_event
 from functions.shared import database
 from functions.shared.call import CallFailed, call
 from functions.shared.cron import scheduled
 from functions.shared.database import Database
 from functions.shared.logs import log
-from functions.shared.settings import BrokerSettings, CallSettings, Settings, read
+from functions.shared.settings import BrokerSettings, CallSettings, read
 
 # Each try waits twice as long as the one before, up to an hour.
 DUE = """
@@ -45,10 +45,9 @@ GIVE_UP = """
 NOTIFIED = "UPDATE orders SET notified_at = now() WHERE order_id = ANY(CAST(:order_ids AS text[]))"
 
 
-class RedriveSettings(Settings):
+class RedriveSettings(SagaSettings):
     """When an order stands still, and when a person has to look."""
 
-    saga_deadline_seconds: float = Field(default=60, gt=0, description="seconds until an open order is driven on")
     saga_tries: int = Field(default=8, ge=1, description="tries until an order is marked as needing attention")
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from functions.order import outbox
-from functions.order.opening import opening_event, order_id
+from functions.order.opening import SagaSettings, opening_event, order_id
 from functions.shared import exact_json
 from functions.shared.database import Database
 from functions.shared.rest import Caller, rest
@@ -34,12 +34,9 @@ class SubmitSettings(Settings):
     past_delivery_dates: str = Field(
         default="accept", pattern="^(accept|refuse)$", description="accept or refuse days that are over"
     )
-    saga_deadline_seconds: float = Field(
-        default=60, gt=0, description="seconds after which an open order is driven on again"
-    )
 
 
-require(SubmitSettings, BrokerSettings)
+require(SubmitSettings, SagaSettings, BrokerSettings)
 
 
 @rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer")
@@ -47,13 +44,16 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:
         return Simple.refused("Access denied")
+    request = exact_json.dumps(body.model_dump(by_alias=True))
+    message = {"username": caller.username, "msg_id": body.msg_id}
+    if accepted := db.row(ACCEPTED, **message):
+        return _again(accepted, request)
     if _is_over(body):
         return Simple.refused("deliveryDate: expected today or later, got a day that is over")
-    request = exact_json.dumps(body.model_dump(by_alias=True))
-    if row := db.row(ACCEPT, **_fields(body, caller, request)):
+    if row := db.row(ACCEPT, **message, **_fields(body, caller, request)):
         outbox.put(db, opening_event(row))
         return OrderTaken(order_id=row.order_id)
-    return _again(db.row(ACCEPTED, username=caller.username, msg_id=body.msg_id), request)
+    return _again(db.row(ACCEPTED, **message), request)
 
 
 def _is_over(body: OrderRequest) -> bool:
@@ -65,12 +65,10 @@ def _is_over(body: OrderRequest) -> bool:
 def _fields(body: OrderRequest, caller: Caller, request: str) -> dict[str, Any]:
     return {
         "order_id": order_id(caller.username, body.msg_id),
-        "msg_id": body.msg_id,
-        "username": caller.username,
         "email": caller.email,
         "request": request,
         "amount": body.amount,
-        "deadline": read(SubmitSettings).saga_deadline_seconds,
+        "deadline": read(SagaSettings).saga_deadline_seconds,
     }
 
 
