@@ -76,6 +76,10 @@ class Broker:
         self.channel = pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)).channel()
         self.channel.confirm_delivery()
 
+    def disconnect(self) -> None:
+        """A server that is to stop waits half a minute for a client that does not listen."""
+        self.channel.connection.close()
+
     def queue(self, name: str) -> str:
         return f"{self.exchange}.{name}"
 

@@ -232,4 +232,6 @@ def signed(private_key: str) -> Callable[..., str]:
 @pytest.fixture
 def restocked(system: System) -> None:
     """Enough of every dish on the starting menu, whatever the tests before have eaten."""
-    system.sql.rows("UPDATE store.dishes SET opening_stock = opening_stock + 10, in_stock = in_stock + 10 WHERE id <= 5")
+    system.sql.rows(
+        "UPDATE store.dishes SET opening_stock = opening_stock + 10, in_stock = in_stock + 10 WHERE id <= 5"
+    )

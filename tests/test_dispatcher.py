@@ -417,6 +417,7 @@ def test_after_a_restart_of_rabbitmq_everything_carries_on(own_rabbitmq, tmp_pat
     replies = broker.listen(REPLY_TYPE)
     process = broker.start()
     gate = hold_up(broker, "e1", "e2", then=reply_to)
+    broker.disconnect()
     own_rabbitmq.restart()
     gate.open()
     broker.connect()
@@ -433,6 +434,7 @@ def test_after_a_restart_of_rabbitmq_everything_carries_on(own_rabbitmq, tmp_pat
 def test_a_dispatcher_that_comes_before_rabbitmq_waits_for_it(own_rabbitmq, tmp_path):
     broker = Broker(own_rabbitmq, tmp_path)
     broker.publish("a")
+    broker.disconnect()
     own_rabbitmq.stop()
     process = broker.launch()
     eventually(lambda: "RabbitMQ not reached" in process.log.read_text(), "a word about it")

@@ -154,6 +154,7 @@ def test_while_rabbitmq_is_away_503_and_afterwards_202_again(directory, tmp_path
     ingress = http_of(process)
     assert (200, {"status": "UP"}) == (ingress.get("/health").status, ingress.get("/health").json)
 
+    broker.disconnect()
     server.stop()
     answer = ingress.post("/", data="{}", headers=BINARY)
     assert (503, "1") == (answer.status, answer.headers["Retry-After"])

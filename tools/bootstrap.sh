@@ -84,14 +84,19 @@ install_packages() {
     trap - EXIT INT TERM
 }
 
+# One that was not finished, or was copied here from elsewhere, is none.
+lacks_environment() {
+    [ ! -x .venv/bin/python ] || ! grep -qxs "$PWD" "$stamp"
+}
+
 wanted() {
-    if [ ! -x .venv/bin/python ] && ! has_venv "$1"; then venv_package "$1"; fi
+    if lacks_environment && ! has_venv "$1"; then venv_package "$1"; fi
     has_postgres || echo postgresql
     has_rabbitmq || echo rabbitmq-server
 }
 
 make_environment() {
-    if [ ! -x .venv/bin/python ] || ! grep -qxs "$PWD" "$stamp"; then  # a copied .venv belongs to its old place
+    if lacks_environment; then
         say "making .venv with $1"
         rm -rf .venv
         "$1" -m venv .venv

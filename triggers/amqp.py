@@ -17,7 +17,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.exceptions import AMQPError
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from functions.shared.logs import log
 from functions.shared.settings import Settings
@@ -32,6 +32,15 @@ class AmqpSettings(Settings):
     """Where RabbitMQ is."""
 
     amqp_url: str = Field(pattern=r"^amqps?://", description="address of RabbitMQ, amqp://user:password@host:port/")
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _readable(cls, url: str) -> str:
+        try:
+            pika.URLParameters(url)
+        except ValueError:
+            raise ValueError("expected a host, and a port from 1 to 65535") from None
+        return url
 
 
 class NotConfirmed(Exception):

@@ -304,7 +304,7 @@ class Dispatcher:
             trigger.start(self.link)
         self.link.start()
 
-    def stop(self, seconds: float = 20) -> None:
+    def stop(self, seconds: float = 12) -> None:
         """Take nothing more, let the workers finish, then close: what is unacknowledged goes back to its queue."""
         self.link.stop_consuming()
         deadline = time.monotonic() + seconds

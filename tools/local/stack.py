@@ -39,9 +39,7 @@ def say(text: str) -> None:
 def run(place: Place, each: bool) -> None:
     """Start all, keep it running until Ctrl-C or SIGTERM, stop what was started. Raises StartFailed."""
     claim = place.claim()
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = _stop_signals()
     try:
         _end_leftovers(place)
         stack = Stack(place, each, stopping)
@@ -53,6 +51,15 @@ def run(place: Place, each: bool) -> None:
             stack.down()
     finally:
         os.close(claim)
+
+
+def _stop_signals() -> threading.Event:
+    """Set when a signal asks to stop; one that is ignored, as after nohup, stays so."""
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stopping.set())
+    return stopping
 
 
 class Stack:
@@ -174,7 +181,7 @@ class Stack:
             raise StartFailed(f"not ready in {LONGEST_START} s: {missing}; see {self.place.logs}")
         if seconds > self._next_report:
             self._next_report = seconds + PROGRESS_EVERY
-            ready = sum(child.ready for child in self.plan.children)
+            ready = sum(child.check() for child in self.plan.children)
             total = len(self.plan.children)
             say(f"{seconds:3.0f} s: {ready} of {total} processes are ready, waiting for {missing}")
 
