@@ -5,11 +5,11 @@ Every event carries what later steps need, because no step may look into another
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from schemas.fields import Amount, Count, Day, DishId, Email, Hour, Money, OrderId, Text, UserName, Wire
+from schemas.fields import Amount, Count, Day, DishId, Email, Hour, Money, OrderId, Text, UserName, Wire, some_dishes
 
 PREFIX = "homework.arch."
 ALL: dict[str, type["EventData"]] = {}
@@ -103,7 +103,9 @@ class OrderFacts(EventData):
     amount: Amount
     discount: Money
     quantity: Count
-    dishs: tuple[Dish, ...] = Field(min_length=1, max_length=100)
+    dishs: Annotated[tuple[Dish, ...], AfterValidator(some_dishes)] = Field(
+        json_schema_extra={"minItems": 1, "maxItems": 100}
+    )
     delivery_date: Day
     delivery_hour: Hour
 

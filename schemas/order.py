@@ -5,19 +5,12 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from schemas.answers import Envelope, Simple, ToldMoney
-from schemas.fields import Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Text, Wire
+from schemas.fields import Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Text, Wire, some_dishes
 
 
 def _digits(value: Any) -> Any:
     """Clients of old also send whole numbers as text."""
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-
-
-def _some(dishs: tuple) -> tuple:
-    """Looked at when every dish is good: a wrong one is not told to be missing too."""
-    if not 1 <= len(dishs) <= 100:
-        raise ValueError("expected 1 to 100 dishes")
-    return dishs
 
 
 class OrderedDish(Wire):
@@ -35,7 +28,7 @@ class OrderRequest(Wire):
     discount: Money = Field(default=0, validate_default=True)
     quantity: Annotated[Count, BeforeValidator(_digits)] = 1
     user_name: Text | None = None
-    dishs: Annotated[tuple[OrderedDish, ...], AfterValidator(_some)] = Field(
+    dishs: Annotated[tuple[OrderedDish, ...], AfterValidator(some_dishes)] = Field(
         json_schema_extra={"minItems": 1, "maxItems": 100}
     )
     delivery_date: Day

@@ -48,7 +48,12 @@ class Letter:
     def story(self) -> tuple[str, str, str, str]:
         """Of a dead letter: where it failed, with which status and reason, after how many attempts."""
         data = base64.b64decode(self.headers["knativeerrordata"]).decode()
-        return self.headers["knativeerrordest"], self.headers["knativeerrorcode"], data, self.headers["deliveryattempts"]
+        return (
+            self.headers["knativeerrordest"],
+            self.headers["knativeerrorcode"],
+            data,
+            self.headers["deliveryattempts"],
+        )
 
 
 class Broker:
@@ -117,7 +122,12 @@ class Broker:
             EXCHANGE_NAME=self.exchange,
             STACK_FILE=self.stack,
             FUNCTION_URLS=self.urls,
-            **{"DISPATCHER_TRIGGERS": triggers, "DISPATCHER_BACKOFF_SECONDS": 0.1, "DISPATCHER_WORKERS": 1, **settings},
+            **{
+                "DISPATCHER_TRIGGERS": triggers,
+                "DISPATCHER_BACKOFF_SECONDS": 0.1,
+                "DISPATCHER_WORKERS": 1,
+                **settings,
+            },
         )
         self.processes.append(process)
         return start(process)

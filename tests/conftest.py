@@ -172,6 +172,7 @@ def function_environment(system: System) -> Callable[[str], dict[str, str]]:
 def audited(system: System) -> Iterator[None]:
     """After the test nothing may contradict what must always hold, in the whole database."""
     import pg8000.native
+
     from tools.audit import findings
 
     yield

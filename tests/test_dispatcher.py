@@ -1,6 +1,7 @@
 """The dispatcher: what is acknowledged was done, what fails harms nothing else, and whatever is away comes back."""
 
 import base64
+import itertools
 import json
 import signal
 import threading
@@ -228,7 +229,7 @@ def test_a_failed_event_comes_again_with_growing_waits(broker):
     broker.publish("a")
     done(broker, "a")
     times = [call.at for call in broker.one.calls]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert 0.16 <= gaps[0] and 0.32 <= gaps[1] and 0.64 <= gaps[2]
     broker.nothing_left(process)
 
@@ -498,7 +499,10 @@ def test_pauses_grow_and_then_stay():
     [
         ({}, "cannot start: AMQP_URL is not set: address of RabbitMQ, amqp://user:password@host:port/"),
         ({"AMQP_URL": "amqp://x", "DISPATCHER_TRIES": "0"}, "cannot start: DISPATCHER_TRIES is wrong"),
-        ({"AMQP_URL": "amqp://x", "DISPATCHER_TRIGGERS": "nobody"}, "DISPATCHER_TRIGGERS: expected some of order-new"),
+        (
+            {"AMQP_URL": "amqp://x", "DISPATCHER_TRIGGERS": "nobody"},
+            "DISPATCHER_TRIGGERS: expected some of order-new",
+        ),
     ],
 )
 def test_what_is_wrong_with_the_environment_is_told_in_one_line(environment, text):

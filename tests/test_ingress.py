@@ -1,4 +1,4 @@
-"""The ingress: 202 means that RabbitMQ has it, everything else says why not; and how every process starts and stops."""
+"""The ingress: 202 means that RabbitMQ has it, else it is said why not; and how every process starts and stops."""
 
 import json
 import signal
@@ -87,7 +87,9 @@ def test_an_event_that_no_trigger_takes_is_202_and_a_warning(process, ingress):
 
 
 def test_the_log_tells_event_order_time_and_outcome(broker, process, ingress):
-    ingress.post("/", data='{"email":"a@b.ru"}', headers={**BINARY, "ce-id": "logged", "Authorization": "Bearer s3cret"})
+    ingress.post(
+        "/", data='{"email":"a@b.ru"}', headers={**BINARY, "ce-id": "logged", "Authorization": "Bearer s3cret"}
+    )
     broker.take(broker.queue("one"))
     (line,) = [line for line in told(process) if line.get("id") == "logged"]
     assert ("event taken", "info", "order-1", 202) == (line["message"], line["level"], line["order"], line["outcome"])
@@ -106,7 +108,11 @@ def test_the_log_tells_event_order_time_and_outcome(broker, process, ingress):
         ({**BINARY, "ce-source": ""}, "{}", "source: expected a value, got nothing"),
         ({**BINARY, "ce-type": ""}, "{}", "type: expected a value, got nothing"),
         ({**BINARY, "ce-specversion": "0.3"}, "{}", "specversion: expected 1.0, got 0.3"),
-        ({**BINARY, "ce-subject": "a b"}, "{}", "subject: expected printable ASCII without blanks, quotes or percent"),
+        (
+            {**BINARY, "ce-subject": "a b"},
+            "{}",
+            "subject: expected printable ASCII without blanks, quotes or percent",
+        ),
         ({**BINARY, "ce-subject": "50%25"}, "{}", "subject: expected printable ASCII without blanks"),
         ({**BINARY, "ce-my-name": "x"}, "{}", "'my-name': expected a name of lower-case letters and digits"),
         (STRUCTURED, "", "expected JSON, got something else"),
@@ -123,6 +129,15 @@ def test_what_is_no_event_is_400_and_told(broker, ingress, headers, body, text):
     assert 400 == answer.status
     assert text in answer.json["error"]
     assert 0 == broker.waiting(broker.queue("one"))
+
+
+def test_an_event_with_the_longest_attributes_still_fits_into_rabbitmq(broker, ingress):
+    longest = {f"note{n}": "x" * 2700 for n in range(34)}
+    body = json.dumps({**EVENT, **longest, "id": "i" * 255})
+    assert 202 == ingress.post("/", data=body, headers=STRUCTURED).status
+    (letter,) = broker.take(broker.queue("one"))
+    assert longest.items() <= letter.headers.items()
+    assert "i" * 255 == letter.properties.message_id
 
 
 def test_other_paths_are_404(ingress):

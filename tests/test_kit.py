@@ -53,7 +53,9 @@ class Reply:
         return self.headers.get("ce-type"), self.headers.get("ce-id")
 
 
-def ask(function: Callable, body: str | bytes = b"", *, method: str = "POST", path: str = "/", **headers: str) -> Reply:
+def ask(
+    function: Callable, body: str | bytes = b"", *, method: str = "POST", path: str = "/", **headers: str
+) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     builder = EnvironBuilder(method=method, path=path, data=body, headers=named)
     return Reply(function(Request(builder.get_environ())))
@@ -168,7 +170,9 @@ def test_a_file_holds_what_its_variable_would(settings, tmp_path):
 
 def test_a_file_that_cannot_be_read_is_named(settings):
     settings(WANTED_URL_FILE="/nowhere/url")
-    with pytest.raises(Misconfigured, match=r"^WANTED_URL_FILE: expected a readable file, got /nowhere/url \(No such"):
+    with pytest.raises(
+        Misconfigured, match=r"^WANTED_URL_FILE: expected a readable file, got /nowhere/url \(No such"
+    ):
         read(Wanted)
 
 
@@ -267,7 +271,8 @@ def test_errors_are_sorted_by_what_a_caller_can_do(billing, sql, expected):
     assert 1000 == balance(billing)
 
 
-def test_a_duplicate_names_its_key(billing):
+@pytest.mark.usefixtures("billing")
+def test_a_duplicate_names_its_key():
     with pytest.raises(database.Duplicate) as problem, database.transaction() as db:
         db.rows("INSERT INTO clients (username) VALUES ('user1')")
     assert "clients_pkey" == problem.value.constraint
@@ -281,7 +286,8 @@ def test_a_server_that_is_not_there_is_unavailable(settings, url):
 
 
 @pytest.mark.parametrize("change", [("billing:", "nobody:"), ("/food", "/nofood")])
-def test_a_server_that_does_not_let_us_in_is_unavailable(billing, settings, change):
+@pytest.mark.usefixtures("billing")
+def test_a_server_that_does_not_let_us_in_is_unavailable(settings, change):
     settings(DATABASE_URL=read(DatabaseSettings).database_url.replace(*change))
     with pytest.raises(database.Unavailable), database.transaction():
         pass
@@ -327,7 +333,8 @@ def test_a_step_answers_with_the_event_that_comes_next(billing):
     assert Decimal("923.91") == balance(billing)
 
 
-def test_binary_structured_and_batched_are_answered_alike(billing):
+@pytest.mark.usefixtures("billing")
+def test_binary_structured_and_batched_are_answered_alike():
     sent = event("billing.withdraw", "s2")
     first, again = send_binary(withdraw, sent), send(withdraw, sent)
     batch = send(withdraw, sent, sent)
@@ -343,7 +350,9 @@ def test_a_batch_is_done_whole(billing):
     assert 950 == balance(billing)
 
 
-@pytest.mark.parametrize("bad", [{"data_": {"amount": "x"}}, {"type": "homework.arch.pay.sale"}, {"subject": "other"}])
+@pytest.mark.parametrize(
+    "bad", [{"data_": {"amount": "x"}}, {"type": "homework.arch.pay.sale"}, {"subject": "other"}]
+)
 def test_a_batch_with_a_bad_event_is_not_done_at_all(billing, bad):
     good = [event("billing.withdraw", f"c{n}") for n in range(3)]
     assert 500 == send(withdraw, *good, event("billing.withdraw", "c9", **bad)).status
@@ -356,7 +365,9 @@ def test_a_batch_whose_last_event_fails_at_work_is_not_done_at_all(billing):
     send(withdraw, event("billing.withdraw", "d2"))
     lost = {"data_": {"payStatus": "Ok", "storeStatus": "NotAvailable", "deliveryStatus": "Skipped"}}
     taken = balance(billing)
-    assert 503 == send(refund, event("billing.refund", "d1", **lost), event("billing.refund", "nobody", **lost)).status
+    assert (
+        503 == send(refund, event("billing.refund", "d1", **lost), event("billing.refund", "nobody", **lost)).status
+    )
     assert taken == balance(billing)
     assert 0 == billing.value("SELECT count(*) FROM billing.inbox WHERE subject = 'd1' AND function = 'refund'")
 
@@ -382,7 +393,10 @@ def test_two_equal_events_at_once_have_one_effect_and_one_answer(billing):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"type": "homework.arch.pay.sale"}, "type: expected homework.arch.billing.withdraw, got homework.arch.pay.sa"),
+        (
+            {"type": "homework.arch.pay.sale"},
+            "type: expected homework.arch.billing.withdraw, got homework.arch.pay.sa",
+        ),
         ({"subject": "other"}, "subject: expected w1 as in data, got other"),
         ({"data_": {"amount": "x"}}, "amount: expected"),
         ({"data_": {"quantity": None}}, "quantity: expected a valid integer, got null"),
@@ -392,7 +406,8 @@ def test_two_equal_events_at_once_have_one_effect_and_one_answer(billing):
         ({"specversion": "7"}, "expected a CloudEvent 1.0"),
     ],
 )
-def test_an_event_that_can_never_be_handled_is_500_never_with_a_reason(billing, changes, text):
+@pytest.mark.usefixtures("billing")
+def test_an_event_that_can_never_be_handled_is_500_never_with_a_reason(changes, text):
     reply = send(withdraw, event("billing.withdraw", "w1", **changes))
     assert (500, "never") == (reply.status, reply.headers["X-Retry"])
     assert text in reply.json["error"]
@@ -411,16 +426,22 @@ def test_an_event_that_can_never_be_handled_is_500_never_with_a_reason(billing, 
         ("x" * (8 * 1024 * 1024 + 1), {"Content_Type": STRUCTURED}, ""),
     ],
 )
-def test_what_is_no_event_is_500_never_with_a_reason(billing, body, headers, text):
+@pytest.mark.usefixtures("billing")
+def test_what_is_no_event_is_500_never_with_a_reason(body, headers, text):
     reply = ask(withdraw, body, **headers)
     assert (500, "never") == (reply.status, reply.headers["X-Retry"])
     assert text in reply.json["error"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_only_a_post_brings_an_event(billing, method):
+@pytest.mark.usefixtures("billing")
+def test_only_a_post_brings_an_event(method):
     reply = ask(withdraw, method=method)
-    assert (405, "POST", {"error": "expected a CloudEvent by POST"}) == (reply.status, reply.headers["Allow"], reply.json)
+    assert (405, "POST", {"error": "expected a CloudEvent by POST"}) == (
+        reply.status,
+        reply.headers["Allow"],
+        reply.json,
+    )
 
 
 def test_without_its_database_a_step_asks_for_a_pause(settings):
@@ -429,18 +450,20 @@ def test_without_its_database_a_step_asks_for_a_pause(settings):
     assert (503, "1") == (reply.status, reply.headers["Retry-After"])
 
 
-def test_an_event_that_comes_too_early_is_to_come_again_without_a_pause(billing):
+@pytest.mark.usefixtures("billing")
+def test_an_event_that_comes_too_early_is_to_come_again_without_a_pause():
     reply = send(refund, event("billing.refund", "early"))
     assert (503, False) == (reply.status, "Retry-After" in reply.headers)
     assert "no money was taken for order early yet" in reply.json["error"]
 
 
-def test_a_bug_is_500_and_may_be_tried_again(billing, lines):
+@pytest.mark.usefixtures("billing")
+def test_a_bug_is_500_and_may_be_tried_again(lines):
     from functions.shared.database import Database
     from schemas.events import Sale
 
     @step
-    def broken(order: Sale, db: Database) -> None:
+    def broken(order: Sale, _: Database) -> None:
         raise KeyError(order.order_id)
 
     reply = send(broken, event("pay.sale", "bug1"))
@@ -449,21 +472,23 @@ def test_a_bug_is_500_and_may_be_tried_again(billing, lines):
     assert any("Traceback" in line for line in lines)
 
 
-def test_a_step_after_which_nothing_follows_answers_204_again_and_again(billing):
+@pytest.mark.usefixtures("billing")
+def test_a_step_after_which_nothing_follows_answers_204_again_and_again():
     from functions.shared.database import Database
     from schemas.events import Sale
 
     worked: list[str] = []
 
     @step
-    def last(order: Sale, db: Database) -> None:
+    def last(order: Sale, _: Database) -> None:
         worked.append(order.order_id)
 
     assert [204, 204] == [send(last, event("pay.sale", "last1")).status for _ in range(2)]
     assert (["last1"], "[]") == (worked, send(last, *[event("pay.sale", "last1")] * 2).text)
 
 
-def test_the_log_tells_the_event_and_its_outcome_and_never_an_address(billing, lines):
+@pytest.mark.usefixtures("billing")
+def test_the_log_tells_the_event_and_its_outcome_and_never_an_address(lines):
     send(withdraw, event("billing.withdraw", "l1"))
     send(withdraw, event("billing.withdraw", "l1"))
     first, again = map(json.loads, lines)
@@ -483,7 +508,8 @@ def test_no_mail_address_gets_into_log_or_reason(become, lines):
     assert "secret" not in reply.text + "".join(lines)
 
 
-def test_probes_are_answered_by_every_function(billing, settings):
+@pytest.mark.usefixtures("billing")
+def test_probes_are_answered_by_every_function(settings):
     assert [200, 200] == [ask(withdraw, method="GET", path=path).status for path in ("/_/health", "/_/ready")]
     settings(DATABASE_URL=f"postgresql://x@127.0.0.1:{free_port()}/x")
     assert [200, 503] == [ask(withdraw, method="GET", path=path).status for path in ("/_/health", "/_/ready")]
@@ -495,7 +521,8 @@ def test_probes_are_answered_by_every_function(billing, settings):
 
 
 @pytest.mark.parametrize(
-    ("answer", "text"), [((500, b""), "answered 500"), ((200, b"x"), "did not answer with JSON"), (None, "be reached")]
+    ("answer", "text"),
+    [((500, b""), "answered 500"), ((200, b"x"), "did not answer with JSON"), (None, "be reached")],
 )
 def test_a_call_that_gave_no_good_answer_is_told(settings, answer, text):
     fake = FakeFunction(lambda _: (answer[0], {}, answer[1]))
@@ -512,7 +539,8 @@ def test_a_call_that_gave_no_good_answer_is_told(settings, answer, text):
     ("problem", "status"),
     [(None, 200), (database.Unavailable("away"), 503), (database.Conflict("busy"), 503), (KeyError("bug"), 500)],
 )
-def test_a_scheduled_function_tells_how_it_went(billing, problem, status):
+@pytest.mark.usefixtures("billing")
+def test_a_scheduled_function_tells_how_it_went(problem, status):
     @scheduled()
     def tick() -> dict[str, int]:
         if problem:
@@ -581,7 +609,8 @@ def test_an_event_that_the_broker_refuses_is_marked_and_holds_up_no_other(broker
     assert 2 == len(broker.calls)
 
 
-def test_two_flushes_at_once_send_everything_once(broker, admin):
+@pytest.mark.usefixtures("admin")
+def test_two_flushes_at_once_send_everything_once(broker):
     started, go_on = threading.Event(), threading.Event()
 
     def slowly(_: Any) -> tuple[int, dict, bytes]:

@@ -1,4 +1,4 @@
-"""An event on its way between HTTP and RabbitMQ: nothing is lost, nothing is changed, and it looks as Knative's does."""
+"""An event on its way between HTTP and RabbitMQ: nothing is lost or changed, and it looks as Knative's does."""
 
 import base64
 import json
@@ -101,7 +101,11 @@ def test_a_required_attribute_that_is_missing_is_named(name):
         ({"source": "/é"}, "source: expected printable ASCII"),
         ({"type": 'a"b'}, "type: expected printable ASCII"),
         ({"subject": "100%"}, "subject: expected printable ASCII"),
-        ({"id": "x" * 513}, "id: expected printable ASCII"),
+        ({"id": "x" * 256}, "id: expected at most 255 bytes, got 256"),
+        ({"datacontenttype": "x" * 256}, "datacontenttype: expected at most 255 bytes, got 256"),
+        ({"subject": "x" * 513}, "subject: expected printable ASCII"),
+        ({"note": "Ж" * 1351}, "note: expected at most 2700 bytes, got 2702"),
+        ({f"n{n}": "x" for n in range(40)}, "expected at most 40 attributes, got 45"),
         ({"my_extension": "x"}, "'my_extension': expected a name of lower-case letters and digits"),
         ({"Upper": "x"}, "'Upper': expected a name of lower-case letters and digits"),
         ({"data_base64": "%%%"}, "data_base64: expected base64, got something else"),
@@ -130,7 +134,9 @@ def test_a_structured_body_that_is_no_event_is_refused(body, text):
 
 
 def test_a_request_that_is_no_event_is_told_both_ways_to_send_one():
-    with pytest.raises(Unacceptable, match=r"in binary mode .* or as application/cloudevents\+json; got .* text/plain"):
+    with pytest.raises(
+        Unacceptable, match=r"in binary mode .* or as application/cloudevents\+json; got .* text/plain"
+    ):
         wire.from_http({"Content-Type": "text/plain"}, b"hello")
 
 

@@ -18,7 +18,7 @@ from triggers.addresses import CallSettings, address, pool
 from triggers.command import on_stop, settings_for
 from triggers.stack import Function, load
 
-EVERY = re.compile(r"@every (\d+)([smh])")
+EVERY = re.compile(r"@every ([1-9]\d*)([smh])")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -48,7 +48,10 @@ class Clock:
         self._pool = pool(settings.cron_timeout_seconds, 1)
         self.scheduled = [function for function in load() if function.schedule]
         for function in self.scheduled:
-            next_run(function.schedule, datetime.now(UTC))
+            try:
+                next_run(function.schedule, datetime.now(UTC))
+            except ValueError as problem:
+                raise SystemExit(f"cannot start: {function.name}: {problem}") from None
 
     def start(self) -> None:
         """Begin to count."""

@@ -17,7 +17,7 @@ from werkzeug.wrappers import Request, Response
 from functions.shared.logs import log
 from triggers.addresses import CallSettings, address, pool
 from triggers.command import settings_for
-from triggers.server import serve
+from triggers.server import discard_the_rest, serve
 from triggers.stack import Function, load, path_pattern
 
 LARGEST_BODY = 1024 * 1024
@@ -83,16 +83,18 @@ class Gateway:
             request.max_content_length = LARGEST_BODY
             return self._pass_on(request, functions[request.method], request.get_data())
         except RequestEntityTooLarge:
-            return _error(request, 413, {"Connection": "close"})
+            discard_the_rest(request)
+            return _error(request, 413)
 
     def _pass_on(self, request: Request, function: Function, body: bytes) -> Response:
         url = address(function.name).rstrip("/") + _encoded_path(request)
         try:
-            answer = self._pool.request(request.method, url, body=body, headers=dict(_kept(request.headers)))
+            headers = dict(_kept(request.headers))
+            answer = self._pool.request(request.method, url, body=body, headers=headers, decode_content=False)
         except urllib3.exceptions.HTTPError as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
             return _error(request, 503, {"Retry-After": "1"})
-        return Response(answer.data, answer.status, dict(_kept(answer.headers)))
+        return Response(answer.data, answer.status, [*_kept(answer.headers)])
 
 
 def _encoded_path(request: Request) -> str:

@@ -17,7 +17,7 @@ from functions.shared.logs import log, milliseconds_since
 from triggers import wire
 from triggers.amqp import Link, Message, NotConfirmed
 from triggers.command import settings_for
-from triggers.server import serve
+from triggers.server import discard_the_rest, serve
 from triggers.topology import BrokerSettings, Topology
 
 LARGEST_EVENT = 1024 * 1024
@@ -65,7 +65,8 @@ class Ingress:
         except Unacceptable as problem:
             answer = _answer({"error": str(problem)}, 400)
         except RequestEntityTooLarge:
-            answer = _answer({"error": f"expected at most {LARGEST_EVENT} bytes"}, 413, {"Connection": "close"})
+            discard_the_rest(request)
+            answer = _answer({"error": f"expected at most {LARGEST_EVENT} bytes"}, 413)
         except NotConfirmed as problem:
             answer = _answer({"error": str(problem)}, 503, {"Retry-After": "1"})
         _tell(event, answer.status_code, began)

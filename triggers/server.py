@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import gunicorn.app.base
+from werkzeug.wrappers import Request
 
 from triggers.command import check_port
 
 # Clients keep their connections: the dispatcher and the gateway post many times a second.
 KEEP_ALIVE = 75
+MEBIBYTE = 1024 * 1024
 
 
 class Server(gunicorn.app.base.BaseApplication):
@@ -39,6 +41,18 @@ class Server(gunicorn.app.base.BaseApplication):
     def load(self) -> Callable[[dict[str, Any], Callable], Iterable[bytes]]:
         """The application to be served."""
         return self.app
+
+
+def discard_the_rest(request: Request) -> None:
+    """Read what is left of a body that is too large, up to a limit.
+
+    Otherwise the server closes the connection behind the answer, and the next request of a client that keeps its
+    connections fails.
+    """
+    body = request.environ["wsgi.input"]
+    for _ in range(16):
+        if not body.read(MEBIBYTE):
+            break
 
 
 def serve(app: Callable, *, host: str, port: int, threads: int, begin: Callable[[], None] | None = None) -> None:

@@ -19,6 +19,11 @@ JSON = "application/json"
 NAME = re.compile(r"[a-z0-9]{1,40}")
 REQUIRED = ("specversion", "id", "source", "type")
 ROUTED = ("id", "source", "type", "subject")
+# AMQP has 255 bytes for a message's id and its content type. One attribute, percent-encoded at worst, has to fit into
+# a header line that functions accept (8190 bytes), and all of them into one frame of AMQP (128 KiB).
+SHORT = 255
+LONGEST_VALUE = 2700
+MOST_ATTRIBUTES = 40
 # What a header cannot carry as it is; CloudEvents has it percent-encoded. Blanks inside stay as they are, because
 # the Python SDK, on which functions stand, does not decode.
 NOT_IN_A_HEADER = re.compile(r"^ +| +$|[^ -$&-~]+")
@@ -69,7 +74,12 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0) -> Wired
             raise Unacceptable(f"{name}: expected a value, got nothing")
     if attributes["specversion"] != "1.0":
         raise Unacceptable(f"specversion: expected 1.0, got {attributes['specversion']}")
+    if len(attributes) > MOST_ATTRIBUTES:
+        raise Unacceptable(f"expected at most {MOST_ATTRIBUTES} attributes, got {len(attributes)}")
     for name, value in attributes.items():
+        longest = SHORT if name in ("id", "datacontenttype") else LONGEST_VALUE
+        if len(value) > longest or len(value.encode()) > longest:
+            raise Unacceptable(f"{name}: expected at most {longest} bytes, got {len(value.encode())}")
         if not NAME.fullmatch(name):
             raise Unacceptable(f"{name!r}: expected a name of lower-case letters and digits")
         if name in ROUTED and not PLAIN.fullmatch(value):
@@ -102,7 +112,7 @@ def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
 def _json(text: bytes | str) -> Any:
     try:
         return exact_json.loads(text)
-    except (ValueError, RecursionError) as problem:
+    except ValueError as problem:
         raise Unacceptable(f"expected JSON, got something else: {problem}") from None
 
 

@@ -14,4 +14,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 def loads(text: str | bytes) -> Any:
     """Read JSON; numbers with a point become Decimal. Raises ValueError, for NaN and Infinity too."""
-    return simplejson.loads(text, parse_float=Decimal, allow_nan=False)
+    try:
+        return simplejson.loads(text, parse_float=Decimal, allow_nan=False)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -175,7 +175,7 @@ DIFFERENCES = {
     "users": administered(
         0,
         "",
-        "the administrator is the one made at the installation and has ROLE_ADMIN; u1 was there in the recording alone",
+        "the administrator is made at the installation and has ROLE_ADMIN; u1 was there in the recording alone",
         users=[
             {
                 "id": 1, "roles": [{"id": 1, "name": "ROLE_ADMIN"}], "username": "admin", "firstName": "admin",
@@ -187,7 +187,8 @@ DIFFERENCES = {
         ],
     ),
     "users/id text": bad_request(
-        "id: expected a valid integer, unable to parse string as an integer, got 'abc'", "/auth-service/api/v1/users/abc"
+        "id: expected a valid integer, unable to parse string as an integer, got 'abc'",
+        "/auth-service/api/v1/users/abc",
     ),
     "roles create again": administered(-700, "Duplicate role", WORDS, id=None, name=None),
     "users create": administered(

@@ -1,0 +1,146 @@
+"""The gateway: the function of a method and path gets the request as it came, and nobody else can be reached."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.fakes import Call, FakeFunction, Reply
+from tests.processes import end, start, trigger
+from tests.system import Answer, Http
+from tools.local.processes import free_port
+
+FUNCTIONS = {
+    "read": {"caller": "admin", "method": "GET", "path": "/users/{id} /people/{id}"},
+    "change": {"caller": "admin", "method": "PUT", "path": "/users/{id}"},
+    "myself": {"caller": "bearer", "method": "GET", "path": "/users/me"},
+    "inside": {"caller": "internal", "method": "POST", "path": "/inside"},
+    "step": {"caller": "broker", "topic": "homework.arch.x.y"},
+    "away": {"caller": "public", "method": "GET", "path": "/away"},
+}
+
+
+@pytest.fixture(scope="module")
+def function() -> Iterator[FakeFunction]:
+    fake = FakeFunction(lambda call: (200, {"Content-Type": "text/plain"}, call.path.encode())).start()
+    yield fake
+    fake.stop()
+
+
+@pytest.fixture(scope="module")
+def http(function: FakeFunction, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
+    folder: Path = tmp_path_factory.mktemp("gateway")
+    source = {"FUNCTION_SOURCE": "functions/x/y.py", "FUNCTION_TARGET": "y"}
+    listed = {name: {"environment": source, "annotations": notes} for name, notes in FUNCTIONS.items()}
+    (folder / "stack.yml").write_text(yaml.safe_dump({"functions": listed}))
+    (folder / "urls.json").write_text(json.dumps({"away": f"http://127.0.0.1:{free_port()}/function/away"}))
+    process = trigger(
+        "gateway",
+        folder,
+        port := free_port(),
+        STACK_FILE=folder / "stack.yml",
+        FUNCTION_URLS=folder / "urls.json",
+        FUNCTION_URL=function.url + "/function/{name}",
+        GATEWAY_TIMEOUT_SECONDS=1,
+    )
+    process.health = f"http://127.0.0.1:{port}/users/me"
+    start(process)
+    yield Http(f"http://127.0.0.1:{port}")
+    assert 0 == end(process)
+
+
+@pytest.fixture(autouse=True)
+def _as_new(http: Http, function: FakeFunction) -> Iterator[None]:
+    assert http.base
+    usual = function.behave
+    function.calls.clear()
+    yield
+    function.behave = usual
+
+
+def reached(function: FakeFunction) -> list[tuple[str, str]]:
+    return [(call.method, call.path) for call in function.calls]
+
+
+def error(answer: Answer) -> tuple[int, str, str]:
+    body = answer.json
+    assert {"timestamp", "status", "error", "path"} == set(body) and answer.status == body["status"]
+    return answer.status, body["error"], body["path"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", "/users/7", "/function/read/users/7"),
+        ("PUT", "/users/7", "/function/change/users/7"),
+        ("GET", "/people/7/", "/function/read/people/7/"),
+        ("GET", "/users/me", "/function/myself/users/me"),
+        ("GET", "/users/7?a=1&b=%D0%96&a=2", "/function/read/users/7?a=1&b=%D0%96&a=2"),
+        ("GET", "/users/%D0%96%20x", "/function/read/users/%D0%96%20x"),
+    ],
+)
+def test_method_and_path_find_their_function_and_arrive_as_they_came(http, function, method, path, expected):
+    assert (200, expected) == ((answer := http.request(method, path)).status, answer.text)
+    assert [(method, expected)] == reached(function)
+
+
+@pytest.mark.parametrize("path", ["/", "/nothing", "/inside", "/step", "/users", "/users/7/8", "/function/step"])
+def test_what_nobody_may_reach_is_404(http, function, path):
+    assert (404, "Not Found", path) == error(http.post(path))
+    assert [] == function.calls
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/users/7", "GET, PUT"), ("/people/7", "GET"), ("/users/me", "GET, PUT")]
+)
+def test_another_method_is_405_with_all_that_are_allowed(http, path, allowed):
+    answer = http.delete(path)
+    assert (405, "Method Not Allowed", path) == error(answer)
+    assert allowed == answer.headers["Allow"]
+
+
+def test_body_and_headers_are_passed_on_but_not_those_of_the_connection(http, function):
+    body = '{"имя": 39.00}'.encode()
+    headers = {"Authorization": "Bearer x", "X-Mine": "1", "Content-Type": "application/json", "TE": "trailers"}
+    http.request("PUT", "/users/7", data=body, headers={**headers, "Keep-Alive": "timeout=5", "Upgrade": "h2c"})
+    (call,) = function.calls
+    assert body == call.body
+    assert ("Bearer x", "1", "application/json") == tuple(
+        call.headers[name] for name in ("authorization", "x-mine", "content-type")
+    )
+    assert not {"te", "keep-alive", "upgrade"} & {*call.headers}
+    assert f"127.0.0.1:{function.port}" == call.headers["host"]
+
+
+def test_status_headers_and_body_of_the_answer_come_back_untouched(http, function):
+    packed = gzip.compress(b"hello")
+
+    def packing(_: Call) -> Reply:
+        return 418, {"Content-Encoding": "gzip", "X-Answer": "1", "Location": "/elsewhere"}, packed
+
+    function.behave = packing
+    answer = http.get("/users/7")
+    assert (418, "1", "/elsewhere", "hello") == (
+        answer.status, answer.headers["X-Answer"], answer.headers["Location"], answer.text,
+    )  # fmt: skip
+
+
+def test_a_redirect_is_for_the_client_to_follow(http, function):
+    function.behave = lambda _: (302, {"Location": "/elsewhere"}, b"")
+    assert 302 == http.request("GET", "/users/7", headers={}).status
+    assert 1 == len(function.calls)
+
+
+def test_a_body_over_a_mebibyte_is_413_and_reaches_nobody(http, function):
+    assert (413, "Request Entity Too Large") == error(http.request("PUT", "/users/7", data="x" * (2**20 + 1)))[:2]
+    assert 200 == http.request("PUT", "/users/7", data="x" * 2**20).status
+    assert 1 == len(function.calls)
+
+
+def test_a_function_that_is_away_is_503_as_json(http):
+    answer = http.get("/away")
+    assert (503, "Service Unavailable", "/away") == error(answer)
+    assert "1" == answer.headers["Retry-After"]
