@@ -299,6 +299,16 @@ def test_a_function_that_hangs_is_given_up_after_the_timeout(broker):
     gate.open()
 
 
+def test_a_batch_that_hangs_goes_apart_and_is_not_called_one_by_one(broker):
+    ids = ["e1", "e2", "e3"]
+    broker.one.behave = gate = Gate()
+    broker.publish(*ids)
+    broker.start(DISPATCHER_TIMEOUT_SECONDS=0.3, DISPATCHER_BACKOFF_SECONDS=30)
+    eventually(lambda: broker.waiting(broker.room(0)) == 3, "all three in the room")
+    assert ids == sorted(id for call in broker.one.calls for id in call.ids)
+    gate.open()
+
+
 def test_a_message_that_is_no_event_becomes_a_dead_letter_that_keeps_it(broker):
     process = broker.start()
     broker.publish_raw({"some": "thing"}, b"\x00\xff", "application/x-any", queue=broker.queue("one"))
@@ -375,6 +385,16 @@ def test_dead_letters_wait_for_their_sink_and_are_never_given_up(broker):
     broker.keeper.wait_for(3)
     assert ["one"] * 3 == [call.headers["ce-knativeerrordest"] for call in letters]
     done(broker, "a")
+
+
+def test_a_dead_letter_that_its_sink_refuses_waits_and_does_not_go_in_circles(broker):
+    broker.one.behave = refusing("a", headers={"X-Retry": "never"})
+    broker.keeper.start()
+    broker.keeper.behave = lambda _: (500, {"X-Retry": "never"}, b"what is that")
+    broker.start(triggers="", DISPATCHER_BACKOFF_SECONDS=30)
+    broker.publish("a")
+    eventually(lambda: broker.waiting(broker.room(0)) == 1, "the dead letter in its room")
+    assert 1 == len(broker.keeper.calls)
 
 
 def test_sigterm_finishes_the_call_in_hand_and_leaves_the_rest_to_redelivery(broker):

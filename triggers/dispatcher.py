@@ -57,11 +57,12 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The function has not handled this event; `final` when it never will."""
+    """The function has not handled this event; `final` when it never will, `hung` when it never answered."""
 
     reason: str
     status: int
     final: bool = False
+    hung: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,12 +158,18 @@ class Trigger:
         began = time.perf_counter()
         headers, body = wire.to_batch([job.event for job in jobs])
         outcome = self._post_while_out_of_work(headers, body, jobs)
-        if isinstance(outcome, Done):
-            self._finish(jobs, outcome.replies, began)
-        elif isinstance(outcome, Failed):
-            self._tell(None, f"batch failed, one by one now: {outcome.reason}", WARNING, began, batch=len(jobs))
-        # Left without outcome when stopping: nothing is acknowledged, nothing else may be tried.
-        return not isinstance(outcome, Failed)
+        match outcome:
+            case Done(replies):
+                self._finish(jobs, replies, began)
+            case Failed(hung=True):
+                # One by one they could hang one after the other; apart they harm no other.
+                for job in jobs:
+                    self._fail(job, outcome, began)
+            case Failed():
+                self._tell(None, f"batch failed, one by one now: {outcome.reason}", WARNING, began, batch=len(jobs))
+                return False
+        # Without any outcome when stopping: nothing is acknowledged, nothing else may be tried.
+        return True
 
     def _handle_alone(self, job: Job) -> None:
         began = time.perf_counter()
@@ -170,15 +177,16 @@ class Trigger:
         match self._post_while_out_of_work(headers, body, [job]):
             case Done(replies):
                 self._finish([job], replies, began)
-            case Failed() as failure if failure.final or job.event.attempts + 1 >= self._tries:
-                self._bury(job, failure, began)
             case Failed() as failure:
-                self._retry(job, failure, began)
+                self._fail(job, failure, began)
 
-    @property
-    def _tries(self) -> float:
+    def _fail(self, job: Job, failure: Failed, began: float) -> None:
         # A dead letter has nowhere else to go: it is tried until somebody keeps it.
-        return float("inf") if self.function.topic == DEAD_LETTERS else self.settings.dispatcher_tries
+        can_be_buried = self.function.topic != DEAD_LETTERS
+        if can_be_buried and (failure.final or job.event.attempts + 1 >= self.settings.dispatcher_tries):
+            self._bury(job, failure, began)
+        else:
+            self._retry(job, failure, began)
 
     # -- the call ----------------------------------------------------------------------------------------------
 
@@ -200,7 +208,8 @@ class Trigger:
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as problem:
             return OutOfWork(str(problem))
         except (urllib3.exceptions.HTTPError, ValueError) as problem:
-            return Failed(f"{type(problem).__name__}: {problem}", -1)
+            hung = isinstance(problem, urllib3.exceptions.ReadTimeoutError)
+            return Failed(f"{type(problem).__name__}: {problem}", -1, hung=hung)
         return outcome_of(answer.status, answer.headers, answer.data)
 
     # -- what comes of it --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class Server(gunicorn.app.base.BaseApplication):
             "worker_class": "gthread",
             "keepalive": KEEP_ALIVE,
             "timeout": 0,
-            "graceful_timeout": 20,
+            "graceful_timeout": 12,
             "loglevel": "error",
             "limit_request_line": 8190,
             # What has threads of its own must begin after the fork.

@@ -62,8 +62,13 @@ def _row(event: CloudEvent) -> dict:
         "subject": event.get("subject"),
         "event": events.to_text(plain).replace("\\u0000", ""),
         "reason": _reason(event).replace("\x00", ""),
-        "attempts": int(event.get("deliveryattempts") or 1),
+        "attempts": _attempts(event),
     }
+
+
+def _attempts(event: CloudEvent) -> int:
+    told = str(event.get("deliveryattempts") or "")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 1
 
 
 def _reason(event: CloudEvent) -> str:

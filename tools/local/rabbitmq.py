@@ -163,7 +163,8 @@ class RabbitMQ:
         return self._process.poll() is None
 
     def _end(self, first: int) -> None:
-        if pid := self.pid:
+        # The file may be gone, with the directory; a node that was started here is known without it.
+        if pid := self.pid or (self._process and self._process.poll() is None and self._process.pid):
             end(pid, first, seconds=30)
         if self._process:
             self._process.wait()
