@@ -23,6 +23,8 @@ def restart_postgres(stage: Stage) -> None:
 
 def restart_rabbitmq(stage: Stage) -> None:
     stage.system.rabbitmq.restart()
+    # Until then orders wait in the outbox for the scheduled flush, which here nobody calls for the next story.
+    eventually(lambda: stage.system.broker.get("/health").status == 200, "the ingress to be back")
 
 
 PLUGS: dict[str, Callable[[Stage], None]] = {
