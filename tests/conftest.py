@@ -171,12 +171,10 @@ def function_environment(system: System) -> Callable[[str], dict[str, str]]:
 @pytest.fixture
 def audited(system: System) -> Iterator[None]:
     """After the test nothing may contradict what must always hold, in the whole database."""
-    import pg8000.native
-
     from tools.audit import findings
 
     yield
-    connection = pg8000.native.Connection(**system.sql._address)
+    connection = system.sql.connected()
     try:
         assert findings(connection) == []
     finally:

@@ -90,8 +90,12 @@ class Rows:
             "user": user, "password": password, "host": parts.host, "port": parts.port, "database": parts.path[1:]
         }  # fmt: skip
 
+    def connected(self) -> pg8000.native.Connection:
+        """A connection of its own, for what takes longer than a statement."""
+        return pg8000.native.Connection(**self._address)
+
     def rows(self, sql: str, **values: Any) -> list[Any]:
-        connection = pg8000.native.Connection(**self._address)
+        connection = self.connected()
         try:
             found = connection.run(sql, **values) or []
             if not connection.columns:

@@ -14,7 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from functions.auth import passwords
+from functions.auth import passwords, registrations
 from tests.clients import ADMIN, API, FORM, JWT, TIME, as_json, claims_in, person, without
 
 NOBODY = 9_000_000_000_000_000_000
@@ -372,6 +372,31 @@ def kept(register, database):
 def let_go(database, facts):
     """Whoever was busy with the registration is gone."""
     database("auth").rows("UPDATE auth.users SET resume_at = now() WHERE username = :name", name=facts["username"])
+
+
+def test_a_registration_that_could_not_be_confirmed_is_finished_later(alone, database, log_in, monkeypatch):
+    facts, lock = person(), database("auth").connected()
+    real = registrations.call
+
+    def call_and_lock(*words):
+        answer = real(*words)
+        lock.run("BEGIN")
+        lock.run("LOCK TABLE auth.users IN EXCLUSIVE MODE")
+        return answer
+
+    try:
+        client = alone("registration")
+        monkeypatch.setattr(registrations, "call", call_and_lock)
+        answer = client.post(f"{API}/auth/registration", json=facts)
+    finally:
+        lock.close()
+    assert 503 == answer.status_code
+    assert "error" in log_in(facts).json
+
+    let_go(database, facts)
+    monkeypatch.setattr(registrations, "call", real)
+    assert 200 == alone("finish_registrations").post("/").status_code
+    assert "access_token" in log_in(facts).json
 
 
 def test_the_cron_completes_what_billing_could_not(alone, half_way, log_in, database):
