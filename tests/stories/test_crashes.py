@@ -1,14 +1,20 @@
-"""Somebody pulls a plug while twenty orders are on their way: each of them ends, once."""
+"""Somebody pulls a plug while forty orders are on their way: each of them ends, once."""
 
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
+import pg8000.native
 import pytest
+import urllib3
 
+from tests.conftest import API, User
 from tests.stories.conftest import Stage
 from tests.system import eventually
 
-ORDERS = 20
+ORDERS = 40
 
 
 def kill(stage: Stage, process: str) -> None:
@@ -40,14 +46,46 @@ PLUGS: dict[str, Callable[[Stage], None]] = {
 @pytest.mark.parametrize("plug", PLUGS.values(), ids=PLUGS)
 def test_every_order_ends_once_although(stage: Stage, plug: Callable[[Stage], None]):
     guest, dish = stage.new_user(10_000), stage.dish(stock=ORDERS)
-    orders = stage.orders_at_once(guest, [stage.body(guest, dish) for _ in range(ORDERS)])
-    stage.settled(orders[0])
-    plug(stage)
+    bodies = [stage.body(guest, dish) for _ in range(ORDERS)]
+    with ThreadPoolExecutor(max_workers=3) as clients:
+        sent = [clients.submit(insist, stage, guest, body) for body in bodies]
+        eventually(lambda: ended(stage, guest) > 0, "the first order to end")
+        assert ended(stage, guest) < ORDERS, "too late: nothing is on its way any more"
+        plug(stage)
+        orders = [order.result() for order in sent]
     # What a killed process had not sent yet is sent by the scheduled flush.
-    eventually(lambda: stage.system.function("order-flush").post().status == 200, "the flush to work again")
+    eventually(lambda: flushed(stage), "the outbox to be empty")
 
     statuses = stage.settled(*orders, seconds=90)
     assert (statuses.count("Completed"), statuses.count("Canceled")) == (ORDERS // 2, ORDERS // 2)
     assert stage.stock(dish) == 0
     assert stage.balance(guest) == f"{10_000 - 25.5 * ORDERS / 2:.2f}"
     assert len(stage.mails(guest)) == ORDERS
+
+
+def insist(stage: Stage, guest: User, body: dict[str, Any]) -> str:
+    """Send an order as a patient client does: the same one, until it is answered."""
+
+    def answered() -> str | None:
+        with suppress(urllib3.exceptions.HTTPError, ValueError):
+            answer = stage.system.gateway.post(f"{API}/external/order", json=body, token=guest.token)
+            return answer.json.get("orderId")
+        return None
+
+    return eventually(answered, "the order to be accepted")
+
+
+def ended(stage: Stage, guest: User) -> int:
+    """How many of the guest's orders are over."""
+    count = 'SELECT count(*) FROM "order".orders WHERE username = :name AND ended_at IS NOT NULL'
+    with suppress(pg8000.native.Error, OSError):
+        return stage.system.sql.value(count, name=guest.username)
+    return 0
+
+
+def flushed(stage: Stage) -> bool:
+    """Whether the scheduled flush, called now, leaves nothing behind."""
+    with suppress(urllib3.exceptions.HTTPError, pg8000.native.Error, OSError):
+        stage.system.function("order-flush").post()
+        return not stage.system.sql.value('SELECT count(*) FROM "order".outbox')
+    return False
