@@ -41,7 +41,7 @@ def unbound(stage: Stage, event: str) -> Iterator[None]:
 def is_lost(stage: Stage, order: str, event: str, sender: str | None) -> bool:
     """Whether the event was sent, to nobody."""
     if sender is None:
-        lines = stage.system.log_lines("ingress")
+        lines = [line for line in stage.system.log_lines("ingress") if line.get("outcome") == 202]
         return any(line.get("type") == by_event(event).event_type and line.get("order") == order for line in lines)
     done = [line for line in stage.system.log_lines("dispatcher") if line.get("outcome") == "done"]
     return any(line["function"] == sender and line.get("order") == order for line in done)
