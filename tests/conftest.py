@@ -27,6 +27,11 @@ from tools.local.rabbitmq import RabbitMQ
 from tools.migrate import migrate
 
 API = "/ui-api-service/api/v1"
+
+# Two processes run the tests, each with a system of its own: their servers must not meet on a port.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    first = 15_000 + 2_500 * (int(worker.removeprefix("gw")) % 4)
+    os.environ["FREE_PORTS"] = f"{first}-{first + 2_499}"
 TEMPLATE = "food_template"
 
 

@@ -47,9 +47,11 @@ def require_free(port: int, purpose: str, variable: str, patience: float = 0) ->
 def free_port() -> int:
     """A port for a test's server, below those that outgoing connections take theirs from.
 
-    A server that waits among those can find its port taken by a client, even by one that looks for it.
+    A server that waits among those can find its port taken by a client, even by one that looks for it. FREE_PORTS
+    names another range, so that two that run at once do not choose the same.
     """
-    while not is_free(port := 20_000 + secrets.randbelow(5_000)):
+    first, last = map(int, os.environ.get("FREE_PORTS", "20000-24999").split("-"))
+    while not is_free(port := first + secrets.randbelow(last - first + 1)):
         pass
     return port
 
