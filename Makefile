@@ -47,7 +47,7 @@ audit: bootstrap ## check by SQL what must always hold
 	@$(PYTHON) -m tools.audit
 
 dead-letters: bootstrap ## list, show, replay events that failed (args="replay --all")
-	@$(PYTHON) -m tools.dead_letters $(args)
+	@$(PYTHON) -m tools.dead_letters $(or $(args),list)
 
 schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
 	@$(PYTHON) -m schemas.generate

@@ -37,6 +37,17 @@ def test_an_event_is_kept_with_function_reason_and_attempts(sink, kept):
     assert "knativeerror" not in letter.event
 
 
+@pytest.mark.parametrize(
+    ("code", "data", "reason"),
+    [("500", "500 no", "500 no"), ("503", "no", "503 no"), ("-1", "", "-1"), (None, "no", "no answer no")],
+)
+def test_the_reason_tells_the_code_once(sink, kept, code, data, reason):
+    told = {"ce-knativeerrorcode": code, "ce-knativeerrordata": base64.b64encode(data.encode()).decode()}
+    headers = {name: value for name, value in told.items() if value} | {"ce-id": f"dl-{reason.replace(' ', '-')}"}
+    assert 204 == sink.post("/", data="{}", headers=EVENT | headers).status_code
+    assert reason == kept(headers["ce-id"]).reason
+
+
 def test_the_same_event_again_is_counted_and_no_longer_replayed(sink, kept, system):
     headers = EVENT | {"ce-id": "dl-2"}
     sink.post("/", data="{}", headers=headers)

@@ -75,4 +75,5 @@ def _reason(event: CloudEvent) -> str:
     code, data = event.get("knativeerrorcode"), str(event.get("knativeerrordata") or "")
     with contextlib.suppress(binascii.Error):
         data = base64.b64decode(data, validate=True).decode(errors="replace")
-    return f"{code or 'no answer'} {data}".strip()
+    # Our dispatcher's data begin with the code, those of others are the answer's body alone.
+    return data if code and data.startswith(str(code)) else f"{code or 'no answer'} {data}".strip()
