@@ -32,7 +32,7 @@ migrate: bootstrap ## bring a database up to the code (ADMIN_DATABASE_URL, SECRE
 
 test: bootstrap ## run the tests and show the coverage (args="-k refund": some of them)
 	@$(PYTHON) -m coverage erase
-	@$(PYTHON) -m coverage run -m pytest $(or $(args),--numprocesses 2 --dist loadfile); tests=$$?; \
+	@$(PYTHON) -m coverage run -m pytest $(or $(args),--numprocesses 2 --dist loadfile --no-loadscope-reorder); tests=$$?; \
 	$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report; \
 	$(if $(args),,$(PYTHON) -m tools.coverage_floor || exit 1;) exit $$tests
 

@@ -35,6 +35,11 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 TEMPLATE = "food_template"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Crash stories go first: a process that is killed takes its coverage with it, and there is little to lose yet."""
+    items.sort(key=lambda item: "test_crashes" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def directory() -> Iterator[Path]:
     """A directory that PostgreSQL's own user can reach, which pytest's is not."""
