@@ -36,7 +36,7 @@ TEMPLATE = "food_template"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Crash stories go first: a process that is killed takes its coverage with it, and there is little to lose yet."""
+    """Crash stories go first: a killed process takes its coverage with it, and there is little to lose yet."""
     items.sort(key=lambda item: "test_crashes" not in item.nodeid)
 
 
