@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench
+.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench interop interop-api
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -54,6 +54,14 @@ schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
 
 readme: bootstrap ## generate the README's tables and picture
 	@$(PYTHON) -m tools.readme
+
+interop: bootstrap ## run the platforms' own brokers and gateways with our functions (builds them: Go; ten minutes once)
+	@$(PYTHON) -m tests.platforms.programs interop
+	@$(PYTHON) -m pytest tests/platforms/broker tests/platforms/openfaas tests/platforms/metrics
+
+interop-api: bootstrap ## apply the manifests to a real Kubernetes API server with Knative's webhooks (builds them: half an hour once)
+	@$(PYTHON) -m tests.platforms.programs interop-api
+	@$(PYTHON) -m pytest tests/platforms/api
 
 bench: bootstrap ## measure the running system (args="--orders 500")
 	@$(PYTHON) -m tools.bench $(args)

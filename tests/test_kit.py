@@ -168,6 +168,13 @@ def test_a_file_holds_what_its_variable_would(settings, tmp_path):
     assert ("http://x", 3, "x") == tuple(read(Wanted).model_dump().values())
 
 
+def test_a_file_may_be_mounted_in_a_folder_of_its_name(settings, tmp_path):
+    (tmp_path / "url").mkdir()
+    (tmp_path / "url" / "url").write_text("http://x\n")
+    settings(WANTED_URL_FILE=str(tmp_path / "url"), WANTED_COUNT="3")
+    assert "http://x" == read(Wanted).wanted_url
+
+
 def test_a_file_that_cannot_be_read_is_named(settings):
     settings(WANTED_URL_FILE="/nowhere/url")
     with pytest.raises(
@@ -533,6 +540,11 @@ def test_a_call_that_gave_no_good_answer_is_told(settings, answer, text):
         calls.call("some-function", {"amount": Decimal("1.50")})
     fake.stop()
     assert [("/some-function", b'{"amount":1.50}')] * len(fake.calls) == [(one.path, one.body) for one in fake.calls]
+
+
+def test_an_address_may_tell_the_owner_apart(settings):
+    settings(FUNCTION_URL="http://{owner}.food/function/{name}", FUNCTION_URLS="")
+    assert "http://billing.food/function/billing-internal-add" == calls.address("billing-internal-add")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ def _listed() -> dict[str, str]:
 def address(function: str) -> str:
     """Where `function` (its deployed name) answers."""
     settings = read(CallSettings)
-    return _listed().get(function) or settings.function_url.format(name=function)
+    owner = function.partition("-")[0]
+    return _listed().get(function) or settings.function_url.format(name=function, owner=owner)
 
 
 def call(function: str, body: Any) -> Any:

@@ -27,7 +27,9 @@ class DatabaseSettings(Settings):
 class CallSettings(Settings):
     """Where other functions answer; `function_urls` (a JSON file of name: URL) goes before the template."""
 
-    function_url: str = Field(default="http://{name}", description="address of a function, {name} filled in")
+    function_url: str = Field(
+        default="http://{name}", description="address of a function, {name} and {owner} filled in"
+    )
     function_urls: Path | None = Field(default=None, description="JSON file of function name: address")
 
 
@@ -52,12 +54,17 @@ def _from_environment(name: str) -> str | None:
         return value
     if path := os.environ.get(f"{name}_FILE"):
         try:
-            return Path(path).read_text("utf-8").strip()
+            return _secret(Path(path)).read_text("utf-8").strip()
         except OSError as problem:
             raise Misconfigured(
                 f"{name}_FILE: expected a readable file, got {path} ({problem.strerror})"
             ) from None
     return None
+
+
+def _secret(path: Path) -> Path:
+    """The file of a secret: OpenFaaS mounts it as `.../name`, a Knative service as `.../name/name`."""
+    return path / path.name if path.is_dir() else path
 
 
 @cache

@@ -1,0 +1,125 @@
+"""Build the platforms' own programs from the module proxy: `python -m tests.platforms.programs GROUP|NAME...`.
+
+Every program belongs to a small module under `modules/`, whose go.mod and go.sum pin all that it is made of. A built
+program is kept in a cache under the hash of that go.sum and of how it is built, so only the first run on a machine
+pays; `--cached` builds nothing and ends with 3 when one is missing. Needs Go 1.26 and no C compiler.
+"""
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+MODULES = Path(__file__).with_name("modules")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "food-functions" / "programs"
+KUBERNETES = "v1.37.2"
+
+
+class Program(NamedTuple):
+    group: str
+    name: str
+    module: str
+    package: str
+
+
+class Missing(Exception):
+    """A program that is not built, or cannot be."""
+
+
+PROGRAMS = [Program(*row.split()) for row in """
+    interop ingress rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/ingress
+    interop dispatcher rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/dispatcher
+    interop faas-cli faas-cli github.com/openfaas/faas-cli
+    interop gateway openfaas-gateway github.com/openfaas/faas/gateway
+    interop-api etcd etcd go.etcd.io/etcd/server/v3
+    interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
+    interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl
+    interop-api kn kn knative.dev/client/cmd/kn
+    interop-api eventing-webhook eventing knative.dev/eventing/cmd/webhook
+    interop-api serving-webhook serving knative.dev/serving/cmd/webhook
+    interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker
+    interop-api faas-cli faas-cli github.com/openfaas/faas-cli
+""".split("\n") if row.strip()]
+GROUPS = sorted({program.group for program in PROGRAMS})
+
+
+def linker_flags() -> str:
+    """Without the version stamps kubectl does not understand the API server."""
+    major, minor = KUBERNETES.removeprefix("v").split(".")[:2]
+    stamps = [f"-X {package}.{name}={value}"
+              for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+              for name, value in (("gitVersion", KUBERNETES), ("gitMajor", major), ("gitMinor", minor))]
+    return " ".join(["-s", "-w", *stamps])
+
+
+def place(program: Program) -> Path:
+    pins = (MODULES / program.module / "go.sum").read_bytes()
+    made_of = pins + program.package.encode() + linker_flags().encode()
+    return CACHE / f"{program.name}-{hashlib.sha256(made_of).hexdigest()[:16]}" / program.name
+
+
+def find(name: str) -> Path:
+    """Where the built program is; Missing says how to build it."""
+    program = next(each for each in PROGRAMS if each.name == name)
+    if not place(program).exists():
+        raise Missing(f"{name} is not built yet: make {program.group} builds it")
+    return place(program)
+
+
+def build(program: Program) -> None:
+    if not shutil.which("go"):
+        raise Missing(f"{program.name} is built with Go 1.26 or newer, and there is no go on the PATH: install it first")
+    target = place(program)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
+        made = Path(folder) / program.name
+        subprocess.run(
+            ["go", "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package], cwd=folder, check=True,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"})
+        # Two runs at once may both build; the rename makes sure that neither sees half a program.
+        shutil.copy2(made, target.with_suffix(f".{os.getpid()}"))
+        target.with_suffix(f".{os.getpid()}").rename(target)
+
+
+def chosen(names: list[str]) -> list[Program]:
+    unknown = set(names) - set(GROUPS) - {program.name for program in PROGRAMS}
+    if unknown:
+        raise Missing(f"no such program or group: {', '.join(sorted(unknown))}")
+    picked = {program.name: program for program in PROGRAMS
+              if not names or program.group in names or program.name in names}
+    return list(picked.values())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="GROUP|NAME", help=f"groups: {', '.join(GROUPS)}; none: all")
+    parser.add_argument("--cached", action="store_true", help="build nothing, end with 3 when one is missing")
+    arguments = parser.parse_args()
+    try:
+        missing = [program for program in chosen(arguments.names) if not place(program).exists()]
+        if arguments.cached:
+            print("\n".join(f"not built yet: {program.name}" for program in missing), end="\n" if missing else "")
+            return 3 if missing else 0
+        for program in missing:
+            print(f"building {program.name} …", flush=True)
+            started = time.monotonic()
+            build(program)
+            print(f"  {program.name}: {time.monotonic() - started:.0f} s", flush=True)
+    except Missing as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except subprocess.CalledProcessError as problem:
+        print(f"the build failed: {problem}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
