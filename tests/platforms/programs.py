@@ -18,6 +18,8 @@ from typing import NamedTuple
 MODULES = Path(__file__).with_name("modules")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "food-functions" / "programs"
 KUBERNETES = "v1.37.2"
+# The toolchain that is there, no C, and nothing but what go.mod and go.sum pin.
+OFFICIAL = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
 
 
 class Program(NamedTuple):
@@ -31,7 +33,7 @@ class Missing(Exception):
     """A program that is not built, or cannot be."""
 
 
-PROGRAMS = [Program(*row.split()) for row in """
+TABLE = """
     interop ingress rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/ingress
     interop dispatcher rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/dispatcher
     interop faas-cli faas-cli github.com/openfaas/faas-cli
@@ -44,7 +46,8 @@ PROGRAMS = [Program(*row.split()) for row in """
     interop-api serving-webhook serving knative.dev/serving/cmd/webhook
     interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker
     interop-api faas-cli faas-cli github.com/openfaas/faas-cli
-""".split("\n") if row.strip()]
+"""
+PROGRAMS = [Program(*row.split()) for row in TABLE.splitlines() if row]
 GROUPS = sorted({program.group for program in PROGRAMS})
 
 
@@ -73,16 +76,14 @@ def find(name: str) -> Path:
 
 def build(program: Program) -> None:
     if not shutil.which("go"):
-        raise Missing(f"{program.name} is built with Go 1.26 or newer, and there is no go on the PATH: install it first")
+        raise Missing(f"{program.name} is built with Go 1.26 or newer, and there is no go on the PATH: install it")
     target = place(program)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
         made = Path(folder) / program.name
-        subprocess.run(
-            ["go", "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package], cwd=folder, check=True,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"})
+        command = ["go", "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package]
+        subprocess.run(command, cwd=folder, env=os.environ | OFFICIAL, check=True, stdin=subprocess.DEVNULL)
         # Two runs at once may both build; the rename makes sure that neither sees half a program.
         shutil.copy2(made, target.with_suffix(f".{os.getpid()}"))
         target.with_suffix(f".{os.getpid()}").rename(target)
