@@ -265,7 +265,7 @@ def test_a_signal_to_stop_ends_the_ingress_cleanly(broker, number):
     process = start(ingress_of(broker))
     assert 202 == http_of(process).post("/", data="{}", headers=BINARY).status
     broker.take(broker.queue("one"))
-    assert 0 == end(process, number, seconds=30)
+    assert 0 == end(process, number, seconds=10)
 
 
 def test_a_file_may_hold_what_a_variable_would(tmp_path: Path):

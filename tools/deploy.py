@@ -32,7 +32,8 @@ PARTS: dict[str, set[str]] = {
     "broker": {"RabbitmqBrokerConfig", "Broker", "Deployment/broker-ingress", "Service/broker-ingress"},
     "functions": {"Service", "Deployment"},
     "events and schedules": {"Trigger", "PingSource"},
-    "public host": {"VirtualService", "Gateway", "HTTPRoute", "ReferenceGrant", "ClusterDomainClaim", "DomainMapping"},
+    "public host": {"VirtualService", "Gateway", "ReferenceGrant", "HTTPRoute", "ClusterDomainClaim"},
+    "name of the public host": {"DomainMapping"},
     "monitoring": {"PodMonitor", "ServiceMonitor", "PrometheusRule", "ConfigMap"},
 }
 
@@ -125,7 +126,8 @@ def missing_kinds(documents: Iterable[Document]) -> list[str]:
     """Groups that the cluster does not serve, each with who brings it."""
     served = set(kubectl("api-versions").split())
     lacking = {document["apiVersion"] for document in documents} - served
-    return [f"{version}: install {BROUGHT_BY.get(version.partition('/')[0], 'what brings it')}" for version in lacking]
+    who = {version: BROUGHT_BY.get(version.partition("/")[0], "what brings it") for version in lacking}
+    return [f"{version}: install {brings}" for version, brings in sorted(who.items())]
 
 
 @dataclass
@@ -152,7 +154,8 @@ def _lacks(item: Document) -> str | None:
     wanted = READY.get(f"{group(item)}/{item['kind']}")
     conditions = {each["type"]: each for each in item.get("status", {}).get("conditions", ())}
     if item["kind"] == "Job" and conditions.get("Failed", {}).get("status") == "True":
-        raise DeployFailed(f"{name(item)} failed: kubectl logs -n {item['metadata']['namespace']} {name(item).lower()}")
+        told = f"kubectl logs --namespace {item['metadata']['namespace']} {name(item).lower()}"
+        raise DeployFailed(f"{name(item)} gave up: see {told}")
     if wanted is None or conditions.get(wanted, {}).get("status") == "True":
         return None
     return conditions.get(wanted, {}).get("message") or f"no condition {wanted} yet"
@@ -161,7 +164,7 @@ def _lacks(item: Document) -> str | None:
 def up(documents: list[Document], seconds: float, pause: Callable[[float], None] = time.sleep) -> None:
     """Apply part by part, and wait until each is ready. Raises DeployFailed."""
     if lacking := missing_kinds(documents):
-        raise DeployFailed("this cluster lacks:\n  " + "\n  ".join(sorted(lacking)))
+        raise DeployFailed("this cluster lacks:\n  " + "\n  ".join(lacking))
     for part, found in parts(documents).items():
         print(f"{part}: {len(found)} to apply", flush=True)
         # A Job cannot be changed; both of ours may run as often as one likes.

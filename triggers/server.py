@@ -1,5 +1,6 @@
 """Serving WSGI over HTTP with gunicorn, the server that the functions framework itself uses."""
 
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class Server(gunicorn.app.base.BaseApplication):
-    """One process with threads; on SIGTERM requests in hand are finished first."""
+    """One process with threads; on SIGTERM and SIGINT requests in hand are finished first."""
 
     def __init__(self, app: Callable, host: str, port: int, threads: int, begin: Callable[[], None] | None = None):
         self.app = app
@@ -28,10 +29,18 @@ class Server(gunicorn.app.base.BaseApplication):
             "graceful_timeout": 12,
             "loglevel": "error",
             "limit_request_line": 8190,
-            # What has threads of its own must begin after the fork.
-            "post_worker_init": lambda _worker: begin() if begin else None,
+            "when_ready": _stop_gently,
+            "post_worker_init": self._begin,
         }
+        self.begin = begin
         super().__init__()
+
+    def _begin(self, worker: Any) -> None:
+        """What has threads of its own must begin after the fork."""
+        # Ctrl-C reaches the whole process group.
+        signal.signal(signal.SIGINT, worker.handle_exit)
+        if self.begin:
+            self.begin()
 
     def load_config(self) -> None:
         """Hand the options over, as gunicorn asks for it."""
@@ -41,6 +50,15 @@ class Server(gunicorn.app.base.BaseApplication):
     def load(self) -> Callable[[dict[str, Any], Callable], Iterable[bytes]]:
         """The application to be served."""
         return self.app
+
+
+def _stop_gently(arbiter: Any) -> None:
+    """Take SIGINT as SIGTERM.
+
+    gunicorn's quick stop ends its worker from inside a signal handler, which waits for ever when the signal came
+    while the worker held the lock of its pool of threads; the worker was then killed after the time for a stop.
+    """
+    arbiter.handle_int = arbiter.handle_term
 
 
 def discard_the_rest(request: Request) -> None:

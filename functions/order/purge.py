@@ -8,6 +8,7 @@ from pydantic import Field
 from functions.shared import database
 from functions.shared.call import call
 from functions.shared.cron import scheduled
+from functions.shared.forget import Subjects, forget_all
 from functions.shared.settings import CallSettings, Settings, read
 
 FORGETFUL = ("pay-forget", "billing-forget", "store-forget", "delivery-forget", "notification-forget")
@@ -18,8 +19,6 @@ OLD = """
        AND ended_at < now() - make_interval(days => CAST(:days AS integer))
      ORDER BY ended_at LIMIT 500 FOR UPDATE SKIP LOCKED
 """
-
-FORGET = "DELETE FROM inbox WHERE subject = ANY(CAST(:order_ids AS text[]))"
 
 PURGED = "UPDATE orders SET purged_at = now() WHERE order_id = ANY(CAST(:order_ids AS text[]))"
 
@@ -38,6 +37,6 @@ def purge() -> dict[str, int]:
         if order_ids:
             for function in FORGETFUL:
                 call(function, order_ids)
-            db.rows(FORGET, order_ids=order_ids)
+            forget_all(Subjects(order_ids), db)
             db.rows(PURGED, order_ids=order_ids)
     return {"orders": len(order_ids)}

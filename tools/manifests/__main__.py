@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import yaml
@@ -104,20 +104,29 @@ def _around(bundled: bool) -> dict[str, str]:
 
 def folders() -> dict[str, dict[str, str]]:
     """Every generated folder with its files."""
-    host = {"istio": public_host.istio, "gateway-api": public_host.gateway_api}
-    host |= {"domain-mapping": public_host.domain_mapping}
-    routes = {
-        f"public-host/{name}": {"85-public-host.yaml": text(f"# {make.__doc__}\n", make())} for name, make in host.items()
-    }
-    rules = {"92-alerts.yaml": text("# The alert rules.\n", [monitoring.rules()])}
-    dashboard = {"93-dashboard.yaml": text("# The dashboard.\n", [monitoring.dashboard()])}
-    scraped = {
-        "90-functions.yaml": text(f"# {monitoring.functions.__doc__}\n", monitoring.functions()),
-        "91-servers.yaml": text(f"# {monitoring.servers.__doc__}\n", monitoring.servers()),
-    }
-    return {
-        "functions": functions(), "bundles": bundles(), **routes, "monitoring": {**scraped, **rules, **dashboard}
-    }  # fmt: skip
+    found = {"functions": functions(), "bundles": bundles()}
+    for name, make in HOSTS.items():
+        found[f"public-host/{name}"] = {"85-public-host.yaml": _told(make)}
+    found["monitoring"] = {name: _told(make) for name, make in MONITORED.items()}
+    return found
+
+
+def _told(make: Callable[[], list[Document]]) -> str:
+    """The documents that `make` gives, under what it says about itself."""
+    return text(f"# {make.__doc__}\n", make())
+
+
+HOSTS = {
+    "istio": public_host.istio,
+    "gateway-api": public_host.gateway_api,
+    "domain-mapping": public_host.domain_mapping,
+}
+MONITORED = {
+    "90-functions.yaml": monitoring.functions,
+    "91-servers.yaml": monitoring.servers,
+    "92-alerts.yaml": monitoring.rules,
+    "93-dashboard.yaml": monitoring.dashboard,
+}
 
 
 def files() -> dict[Path, str]:

@@ -4,7 +4,6 @@ import re
 from typing import Any
 
 from tools.manifests.listed import Listed, image, listed, of_owner, owners
-from triggers.stack import DEAD_LETTERS
 
 Document = dict[str, Any]
 
@@ -18,6 +17,8 @@ INSIDE = {
     "FUNCTION_URL": f"http://{{name}}.{NAMESPACE}.svc.cluster.local",
 }
 BUNDLED = {**INSIDE, "FUNCTION_URL": f"http://{{owner}}.{NAMESPACE}.svc.cluster.local/function/{{name}}"}
+# What tells one function from another has no place in a bundle.
+OF_ONE = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
 # As many requests at a time as an instance has threads.
 THREADS = 8
 
@@ -63,10 +64,8 @@ def bundle_of(owner: str) -> Document:
     """The service of all functions of an owner in one process; warm when one of them has to be."""
     functions = of_owner(owner)
     secrets = tuple(dict.fromkeys(secret for one in functions for secret in one.secrets))
-    names = {name: value for one in functions for name, value in one.environment.items()}
-    environment = {name: BUNDLED.get(name, value) for name, value in names.items() if not name.startswith("FUNCTION_")}
-    if "FUNCTION_URL" in names:
-        environment["FUNCTION_URL"] = BUNDLED["FUNCTION_URL"]
+    together = {name: value for one in functions for name, value in one.environment.items() if name not in OF_ONE}
+    environment = {name: BUNDLED.get(name, value) for name, value in together.items()}
     limits = {"cpu": "1", "memory": "512Mi"}
     return _service(
         name=owner,
@@ -115,7 +114,7 @@ def _container(
 
 
 def gateway(bundled: bool) -> Document:
-    """What answers for the paths that no function has: 404 and 405 as clients know them; and all paths, of bundles."""
+    """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all."""
     inside = BUNDLED if bundled else INSIDE
     environment = {"HOST": "0.0.0.0", "FUNCTION_URL": inside["FUNCTION_URL"]}
     container = _container(
@@ -186,8 +185,3 @@ def services(owner: str) -> list[Document]:
 def bundles() -> list[Document]:
     """One service for each owner."""
     return [bundle_of(owner) for owner in owners()]
-
-
-def is_dead_letter_sink(one: Listed) -> bool:
-    """Whether dead letters end there."""
-    return one.function.topic == DEAD_LETTERS

@@ -51,21 +51,18 @@ def servers() -> list[Document]:
     ]
 
 
-def rules() -> Document:
+def rules() -> list[Document]:
     """The alert rules of k8s/prometheus/rules.yaml, as the operator takes them."""
     groups = yaml.safe_load(RULES.read_text("utf-8"))
-    return document("monitoring.coreos.com/v1", "PrometheusRule", "food", groups, **LABELS)
+    return [document("monitoring.coreos.com/v1", "PrometheusRule", "food", groups, **LABELS)]
 
 
-def dashboard() -> Document:
+def dashboard() -> list[Document]:
     """The dashboard of k8s/grafana, in the ConfigMap that Grafana's sidecar looks for."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {
-            "name": "food-orders-dashboard",
-            "namespace": NAMESPACE,
-            "labels": {**labels("monitoring"), "grafana_dashboard": "1"},
-        },
-        "data": {DASHBOARD.name: DASHBOARD.read_text("utf-8")},
+    about = {
+        "name": "food-orders-dashboard",
+        "namespace": NAMESPACE,
+        "labels": {**labels("monitoring"), "grafana_dashboard": "1"},
     }
+    data = {DASHBOARD.name: DASHBOARD.read_text("utf-8")}
+    return [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}]
