@@ -29,7 +29,7 @@ PARTS: dict[str, set[str]] = {
     "servers": {"RabbitmqCluster", "Cluster", "PodDisruptionBudget", "NetworkPolicy"},
     "secrets": {"ServiceAccount", "Role", "RoleBinding", "Job/install-secrets"},
     "tables": {"Job/migrate"},
-    "broker": {"RabbitmqBrokerConfig", "Broker", "Deployment/broker-ingress", "Service/broker-ingress"},
+    "broker": {"RabbitmqBrokerConfig", "Broker", "Deployment/broker-ingress", "Service/broker-ingress", "Deployment/connector"},
     "functions": {"Service", "Deployment"},
     "events and schedules": {"Trigger", "PingSource"},
     "public host": {"VirtualService", "Gateway", "ReferenceGrant", "HTTPRoute", "ClusterDomainClaim"},

@@ -116,7 +116,7 @@ def _container(
 def gateway(bundled: bool) -> Document:
     """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all."""
     inside = BUNDLED if bundled else INSIDE
-    environment = {"HOST": "0.0.0.0", "FUNCTION_URL": inside["FUNCTION_URL"]}
+    environment = {"FUNCTION_URL": inside["FUNCTION_URL"]}
     container = _container(
         image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
     )
