@@ -12,6 +12,7 @@ import pytest
 
 from tests.clients import API, TIME, as_json, order_of, without
 from tests.conftest import User
+from tests.fakes import FakeFunction
 from tests.system import eventually
 from triggers.stack import load
 
@@ -837,6 +838,15 @@ def test_a_part_that_is_down_is_named_and_takes_the_whole_down(started_alone, se
     other = {"broker": "database", "database": "broker"}[part]
     assert answer.json["components"] == {part: {"status": "DOWN"}, other: {"status": "UP"}}
     assert health.get("/health").json == {"status": "DOWN", "groups": ["liveness", "readiness"]}
+
+
+@pytest.mark.parametrize(("answer", "state"), [(200, "UP"), (404, "UP"), (405, "UP"), (500, "DOWN"), (503, "DOWN")])
+def test_a_broker_is_up_when_somebody_takes_events_there(started_alone, answer, state):
+    ingress = FakeFunction(lambda _: (answer, {}, b"")).start()
+    health = started_alone("ops", "health", BROKER_URL=ingress.url)
+    assert health.get("/health/readiness").json["components"]["broker"] == {"status": state}
+    assert [call.path for call in ingress.calls] == ["/health"]
+    ingress.stop()
 
 
 def test_there_is_no_info(gateway):
