@@ -134,9 +134,9 @@ class Broker:
 
     def consumed(self, name: str, consumers: int = 1) -> None:
         """Wait until a queue has that many consumers; it may not be there yet."""
-        eventually(lambda: self._consumers(self.queue(name)) == consumers, f"{consumers} consumers on {name}")
+        eventually(lambda: self.consumers(self.queue(name)) == consumers, f"{consumers} consumers on {name}")
 
-    def _consumers(self, queue: str) -> int | None:
+    def consumers(self, queue: str) -> int | None:
         try:
             return self.channel.queue_declare(queue, passive=True).method.consumer_count
         except pika.exceptions.ChannelClosedByBroker:

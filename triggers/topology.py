@@ -15,6 +15,7 @@ from triggers.amqp import AmqpSettings
 from triggers.stack import DEAD_LETTERS, Function, load
 
 ROOMS = 8
+FUNCTION = "{function}"
 
 
 class BrokerSettings(AmqpSettings):
@@ -24,6 +25,11 @@ class BrokerSettings(AmqpSettings):
     queue_type: str = Field(
         default="classic", pattern="^(classic|quorum)$", description="classic on one machine, quorum in a cluster"
     )
+    queue_names: str = Field(
+        default="",
+        pattern=r"^([^{}]*\{function\}[^{}]*)?$",
+        description="names of another broker's queues, {function} filled in; none: our own",
+    )
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,12 @@ class Topology:
 
     exchange: str
     queue_type: str
+    queue_names: str = ""
 
     @classmethod
     def of(cls, settings: BrokerSettings) -> "Topology":
         """The topology that the settings ask for."""
-        return cls(settings.exchange_name, settings.queue_type)
+        return cls(settings.exchange_name, settings.queue_type, settings.queue_names)
 
     @property
     def dead_letters(self) -> str:
@@ -45,7 +52,9 @@ class Topology:
 
     def queue(self, function: Function) -> str:
         """The queue of a function's trigger."""
-        return self.dead_letters if function.topic == DEAD_LETTERS else f"{self.exchange}.{function.name}"
+        if function.topic == DEAD_LETTERS:
+            return self.dead_letters
+        return (self.queue_names or f"{self.exchange}.{FUNCTION}").replace(FUNCTION, function.name)
 
     def room(self, number: int) -> str:
         """The waiting room, exchange and queue, for the given retry: each for longer than the one before."""
@@ -53,15 +62,19 @@ class Topology:
 
     def declare(self, channel: BlockingChannel) -> None:
         """Make what is not there yet."""
-        channel.exchange_declare(self.exchange, "headers", durable=True)
+        if not self.queue_names:
+            self._declare_triggers(channel)
         self._declare_queue(channel, self.dead_letters, {})
+        for number in range(ROOMS):
+            self._declare_room(channel, self.room(number))
+
+    def _declare_triggers(self, channel: BlockingChannel) -> None:
+        channel.exchange_declare(self.exchange, "headers", durable=True)
         for function in load():
             if function.event_type:
                 self._declare_queue(channel, self.queue(function), {})
                 match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
                 channel.queue_bind(self.queue(function), self.exchange, "", match)
-        for number in range(ROOMS):
-            self._declare_room(channel, self.room(number))
 
     def _declare_queue(self, channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
         channel.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})
