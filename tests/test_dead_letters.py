@@ -48,6 +48,28 @@ def test_the_reason_tells_the_code_once(sink, kept, code, data, reason):
     assert reason == kept(headers["ce-id"]).reason
 
 
+@pytest.mark.parametrize(
+    ("told", "function"),
+    [
+        ("pay-sale", "pay-sale"),
+        ("http://pay-sale.food.svc.cluster.local", "pay-sale"),
+        ("http://pay-sale.food.svc.cluster.local/", "pay-sale"),
+        ("http://gateway.openfaas:8080/function/pay-sale", "pay-sale"),
+        ("http://gateway.openfaas:8080/function/pay-sale.openfaas-fn", "pay-sale"),
+        ("http://127.0.0.1:8100", "http://127.0.0.1:8100"),
+        ("http://[::1]:8100", "http://[::1]:8100"),
+        ("http://[broken", "http://[broken"),
+        ("http://somebody.example.org/a/path", "http://somebody.example.org/a/path"),
+        (None, "unknown"),
+    ],
+)
+def test_the_function_is_known_by_its_name_or_by_its_address(sink, kept, told, function):
+    id = "dl-at-" + base64.urlsafe_b64encode((told or "").encode()).decode().rstrip("=")
+    destination = {"ce-knativeerrordest": told} if told else {}
+    assert 204 == sink.post("/", data="{}", headers=EVENT | destination | {"ce-id": id}).status_code
+    assert function == kept(id).function
+
+
 def test_the_same_event_again_is_counted_and_no_longer_replayed(sink, kept, system):
     headers = EVENT | {"ce-id": "dl-2"}
     sink.post("/", data="{}", headers=headers)

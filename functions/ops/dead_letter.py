@@ -2,12 +2,14 @@
 
 Takes any CloudEvent, whatever its type and data, one or a batch. Where it comes from a Knative broker the extensions
 knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our dispatcher adds deliveryattempts.
+Knative's names the function by its address.
 """
 
 import base64
 import binascii
 import contextlib
 from logging import ERROR
+from urllib.parse import urlsplit
 
 from cloudevents.http import CloudEvent
 from flask import Request
@@ -55,7 +57,7 @@ def dead_letter(request: Request) -> Answer:
 def _row(event: CloudEvent) -> dict:
     plain = CloudEvent({name: event[name] for name in event if name not in STORY}, event.data)
     return {
-        "function": str(event.get("knativeerrordest") or "unknown"),
+        "function": _function(str(event.get("knativeerrordest") or "unknown")),
         "source": event["source"],
         "id": event["id"],
         "type": event["type"],
@@ -64,6 +66,21 @@ def _row(event: CloudEvent) -> dict:
         "reason": _reason(event).replace("\x00", ""),
         "attempts": _attempts(event),
     }
+
+
+def _function(told: str) -> str:
+    """Its name, also out of `http://NAME.food.svc.cluster.local` and `http://gateway:8080/function/NAME`."""
+    with contextlib.suppress(ValueError):
+        address = urlsplit(told)
+        before, _, name = address.path.strip("/").rpartition("/")
+        if address.hostname and (before == "function" or not name):
+            return name.partition(".")[0] or _first_label(address.hostname) or told
+    return told
+
+
+def _first_label(host: str) -> str | None:
+    label = host.partition(".")[0]
+    return None if label.isdigit() or ":" in host else label
 
 
 def _attempts(event: CloudEvent) -> int:
