@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import functions_framework
@@ -133,24 +134,25 @@ class User:
     token: str
 
 
+def registered(gateway: Http, balance: object = None) -> User:
+    """Register a client, log in, and add money if asked to."""
+    name = "u" + uuid.uuid4().hex[:20]
+    facts = {
+        "username": name, "password": "secret-1", "firstName": "Анна", "middleName": "Петровна",
+        "lastName": "Иванова", "email": f"{name}@mail.ru", "mobilePhone": "+" + str(uuid.uuid4().int)[:20],
+    }  # fmt: skip
+    assert gateway.post(f"{API}/auth/registration", json=facts).json == {"status": "OK", "error": ""}
+    token = gateway.post(f"{API}/auth/token", json=facts).json["access_token"]
+    if balance is not None:
+        body = {"username": name, "amount": str(balance)}
+        assert gateway.post(f"{API}/external/user/balance/add", json=body, token=token).json["status"] == "OK"
+    return User(name, "secret-1", facts["email"], token)
+
+
 @pytest.fixture(scope="session")
 def new_user(gateway: Http) -> Callable[..., User]:
-    """Register a client, log in, and add money if asked to."""
-
-    def make(balance: object = None) -> User:
-        name = "u" + uuid.uuid4().hex[:20]
-        facts = {
-            "username": name, "password": "secret-1", "firstName": "Анна", "middleName": "Петровна",
-            "lastName": "Иванова", "email": f"{name}@mail.ru", "mobilePhone": "+" + str(uuid.uuid4().int)[:20],
-        }  # fmt: skip
-        assert gateway.post(f"{API}/auth/registration", json=facts).json == {"status": "OK", "error": ""}
-        token = gateway.post(f"{API}/auth/token", json=facts).json["access_token"]
-        if balance is not None:
-            body = {"username": name, "amount": str(balance)}
-            assert gateway.post(f"{API}/external/user/balance/add", json=body, token=token).json["status"] == "OK"
-        return User(name, "secret-1", facts["email"], token)
-
-    return make
+    """Make a client, with money if asked for."""
+    return partial(registered, gateway)
 
 
 @pytest.fixture(scope="session")
@@ -178,17 +180,22 @@ def function_environment(system: System) -> Callable[[str], dict[str, str]]:
     return system.plan.surroundings.of_functions
 
 
-@pytest.fixture
-def audited(system: System) -> Iterator[None]:
-    """After the test nothing may contradict what must always hold, in the whole database."""
+def audit(system: System) -> None:
+    """Nothing may contradict what must always hold, in the whole database."""
     from tools.audit import findings
 
-    yield
     connection = system.sql.connected()
     try:
         assert findings(connection) == []
     finally:
         connection.close()
+
+
+@pytest.fixture
+def audited(system: System) -> Iterator[None]:
+    """The audit after the test."""
+    yield
+    audit(system)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import json as json_module
 import os
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tools.local.plan import Plan
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port, is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
-from triggers.stack import by_event, load
+from triggers.stack import Function, by_event, load
 
 # Tests wait for conditions, not for timers, so everything that waits does it shortly.
 QUICKLY = {
@@ -125,19 +125,33 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 class System:
-    """All processes on one migrated database; the clock does not run: tests call scheduled functions themselves."""
+    """All processes on one migrated database; the clock does not run: tests call scheduled functions themselves.
 
-    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, database: str, **environment: str):
+    The functions of an owner share a process; with `each` every one has its own. `functions` may be some of them.
+    """
+
+    starts_within = 60
+
+    def __init__(
+        self,
+        directory: Path,
+        postgres: Postgres,
+        rabbitmq: RabbitMQ,
+        database: str,
+        functions: Sequence[Function] = load(),
+        each: bool = False,
+        **environment: str,
+    ):
         self.postgres, self.rabbitmq = postgres, rabbitmq
         ports = {name: free_port() for name in ("GATEWAY_PORT", "BROKER_PORT")}
-        ports |= {"FUNCTIONS_PORT": _free_range(len({function.owner for function in load()}))}
+        ports |= {"FUNCTIONS_PORT": _free_range(len({one if each else one.owner for one in functions}))}
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
         self.place = Place(directory, ports)
         self.place.logs.mkdir(parents=True, exist_ok=True)
         install(self.place.secrets)
         self.database_url = database
         with _environment(QUICKLY | environment):
-            self.plan = Plan(self.place, load(), each=False, database=database, amqp=rabbitmq.url)
+            self.plan = Plan(self.place, functions, each=each, database=database, amqp=rabbitmq.url)
         self.place.function_urls.write_text(json_module.dumps(self.plan.urls))
         self.gateway, self.broker = Http(self.place.gateway), Http(self.place.broker)
         self.sql = Rows(database)
@@ -149,7 +163,8 @@ class System:
     def start(self) -> "System":
         for process in self.processes:
             process.start()
-        assert wait_until(lambda: not self._late(), 60), f"not started: {self._late()}, see {self.place.logs}"
+        started = wait_until(lambda: not self._late(), self.starts_within)
+        assert started, f"not started: {self._late()}, see {self.place.logs}"
         return self
 
     def _late(self) -> list[str]:

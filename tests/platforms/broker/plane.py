@@ -1,0 +1,228 @@
+"""Knative's own RabbitMQ data plane without Kubernetes: its ingress and dispatchers as processes, kept running.
+
+A cluster starts a program again that ended, as theirs do when RabbitMQ is restarted; here a thread does it. The
+topology comes with RabbitMQ, as if the controllers had made it.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pika
+import urllib3
+
+from tests.platforms.broker.topology import (
+    BROKER,
+    EXCHANGE,
+    NAMESPACE,
+    QUEUE_NAMES,
+    SINK,
+    TRIGGERS,
+    Trigger,
+    definitions,
+)
+from tests.platforms.programs import find
+from tests.system import System, eventually
+from tools.local import children
+from tools.local.children import Child
+from tools.local.environment import passed_on
+from tools.local.postgres import Postgres
+from tools.local.rabbitmq import USER, RabbitMQ
+from triggers.stack import Function, load
+
+# As in the manifests, with shorter waits: an event is tried for six seconds, not for seven minutes.
+DELIVERY = {
+    "RETRY": "5",
+    "BACKOFF_POLICY": "exponential",
+    "BACKOFF_DELAY": "100ms",
+    "TIMEOUT": "15s",
+    "PARALLELISM": "10",
+}
+# What the stories need besides the steps: the way in of clients, the clock's functions, health.
+CALLED = {
+    *("auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add"),
+    *("billing-balance-get", "order-submit", "order-find", "order-flush", "order-redrive"),
+    *("notification-list-emails", "notification-missing", "ops-health"),
+}
+TICK = 0.1
+
+
+class Prepared(RabbitMQ):
+    """A node that has the topology from its first start on."""
+
+    def _write_configuration(self) -> None:
+        super()._write_configuration()
+        path = self.directory / "definitions.json"
+        path.write_text(json.dumps(definitions(USER, self.password)))
+        with (self.directory / "rabbitmq.conf").open("a") as configuration:
+            configuration.write(f"load_definitions = {path}\n")
+
+
+class Plane:
+    """One ingress, and for each trigger a dispatcher of its queue and one of its dead letters."""
+
+    def __init__(self, ingress: str, amqp: str, urls: Mapping[str, str], logs: Path):
+        self._told = {
+            "NAMESPACE": NAMESPACE,
+            "BROKER_NAME": BROKER,
+            "BROKER_NAMESPACE": NAMESPACE,
+            "SYSTEM_NAMESPACE": "knative-eventing",
+            "EXCHANGE_NAME": EXCHANGE,
+            "BROKER_INGRESS_URL": ingress,
+            "RABBIT_URL": amqp,
+            **DELIVERY,
+        }
+        self._address, self._amqp, self._urls, self._logs = ingress, amqp, urls, logs
+        port = str(urllib3.util.parse_url(ingress).port)
+        self.ingress = self._program("ingress", "ingress", BROKER_URL=amqp, PORT=port)
+        self.dispatchers = [self._dispatcher(Trigger(function)) for function in TRIGGERS]
+        self.buriers = [self._burier(Trigger(function)) for function in TRIGGERS]
+        self._kept: list[Child] = []
+        self._changing = threading.Lock()
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_running, name="plane", daemon=True)
+
+    def _program(self, name: str, program: str, **told: str) -> Child:
+        environment = passed_on(os.environ) | self._told | told
+        environment |= {"POD_NAME": f"{name}-0", "CONTAINER_NAME": program}
+        return Child(f"knative-{name}", [str(find(program))], environment, self._logs / f"knative-{name}.log")
+
+    def _dispatcher(self, trigger: Trigger) -> Child:
+        return self._program(
+            f"{trigger.function.name}-dispatcher",
+            "dispatcher",
+            QUEUE_NAME=trigger.queue,
+            DLX_NAME=trigger.dead_letter_exchange,
+            SUBSCRIBER=self._subscriber(trigger.function),
+        )
+
+    def _burier(self, trigger: Trigger) -> Child:
+        return self._program(
+            f"{trigger.function.name}-dlx-dispatcher",
+            "dispatcher",
+            DLX="true",
+            QUEUE_NAME=trigger.dead_letter_queue,
+            SUBSCRIBER=self._subscriber(SINK),
+        )
+
+    def _subscriber(self, function: Function) -> str:
+        # A path as behind a gateway, so that a dead letter can tell the function's name: here all have one host.
+        return f"{self._urls[function.name]}/function/{function.name}"
+
+    def start(self, *programs: Child) -> None:
+        """Start these, and again whenever they end."""
+        with self._changing:
+            for program in programs:
+                program.start()
+                self._kept.append(program)
+        if not self._keeper.is_alive():
+            self._keeper.start()
+
+    def stop(self, *programs: Child) -> None:
+        """End these for good. By SIGKILL: at SIGTERM a dispatcher often hangs until it is killed."""
+        with self._changing:
+            self._kept = [kept for kept in self._kept if kept not in programs]
+            for program in programs:
+                program.signal(signal.SIGKILL)
+        for program in programs:
+            if program.process:
+                program.process.wait()
+
+    def close(self) -> None:
+        """End everything."""
+        self._ended.set()
+        self.stop(self.ingress, *self.dispatchers, *self.buriers)
+
+    def dispatcher(self, function: str) -> Child:
+        """The dispatcher of a function's trigger."""
+        return next(each for each in self.dispatchers if each.name == f"knative-{function}-dispatcher")
+
+    def takes_events(self) -> bool:
+        """Whether the ingress listens; it answers nothing but a POST of an event with success."""
+        try:
+            return urllib3.request("GET", self._address, retries=False, timeout=2).status == 405
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    def consumers(self) -> dict[str, int]:
+        """How many dispatchers, theirs or ours, each queue has."""
+        queues = [name for each in map(Trigger, TRIGGERS) for name in (each.queue, each.dead_letter_queue)]
+        with pika.BlockingConnection(pika.URLParameters(self._amqp)) as connection:
+            channel = connection.channel()
+            found = {name: channel.queue_declare(name, passive=True).method for name in queues}
+        return {name: method.consumer_count for name, method in found.items()}
+
+    def _keep_running(self) -> None:
+        while not self._ended.wait(TICK):
+            with self._changing:
+                for program in self._kept:
+                    program.keep_running()
+
+
+class OnKnative(System):
+    """Our functions one by one, as they are deployed, behind Knative's broker or, in turns, behind our own."""
+
+    starts_within = 240
+
+    def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, database: str):
+        needed = [each for each in load() if each in TRIGGERS or each == SINK or each.name in CALLED]
+        super().__init__(
+            directory, postgres, rabbitmq, database, functions=needed, each=True, SAGA_DEADLINE_SECONDS="5"
+        )
+        self.plane = Plane(self.place.broker, rabbitmq.url, self.plan.urls, self.place.logs)
+        self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
+        for ours in (self.our_ingress, self.our_dispatcher):
+            ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
+
+    @property
+    def processes(self) -> list[Child]:
+        return [*self.plan.functions, self.plan.triggers["gateway"]]
+
+    def start(self) -> "OnKnative":
+        self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.buriers)
+        super().start()
+        self.ready()
+        return self
+
+    def ready(self) -> None:
+        """Wait until the broker takes events, and every queue has somebody who takes them off."""
+        eventually(self.plane.takes_events, "the ingress to take events", 60)
+        eventually(lambda: set(self.plane.consumers().values()) == {1}, "a dispatcher on every queue", 60)
+
+    def stop(self) -> None:
+        self.plane.close()
+        children.stop([self.our_ingress, self.our_dispatcher])
+        super().stop()
+
+    def use(self, ingress: str = "theirs", dispatcher: str = "theirs") -> None:
+        """Change to our ingress or dispatcher, or back; each finds the other's events where they are."""
+        self._change(self.our_ingress, [self.plane.ingress], ingress)
+        self._change(self.our_dispatcher, self.plane.dispatchers, dispatcher)
+        self.ready()
+
+    def _change(self, ours: Child, theirs: Iterable[Child], wanted: str) -> None:
+        if ours.runs == (wanted == "ours"):
+            return
+        if wanted == "ours":
+            self.plane.stop(*theirs)
+            ours.ready = False
+            ours.start()
+            eventually(ours.check, f"{ours.name} to be ready")
+        else:
+            children.stop([ours])
+            self.plane.start(*theirs)
+
+
+def called(system: System, name: str) -> Any:
+    """What a scheduled function answers when the clock calls it."""
+    answer = system.function(name).post()
+    assert answer.status in (200, 503), answer.text
+    return answer.json
+
+
+flush, redrive = (partial(called, name=name) for name in ("order-flush", "order-redrive"))

@@ -1,0 +1,104 @@
+"""What the controllers of Knative's RabbitMQ broker declare for a Broker and its Triggers, under the same names.
+
+A broker has an exchange; a trigger has a queue and, because it has a dead-letter sink, an exchange, a queue and a
+policy for its dead letters. Triggers are the event functions of stack.yml, named as these.
+"""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from triggers.stack import DEAD_LETTERS, Function, load
+
+NAMESPACE = BROKER = "food"
+BROKER_UID = "0b5f2a6e-7f0d-4c1c-9d4e-2f6a51c0f00d"
+EXCHANGE = f"b.{NAMESPACE}.{BROKER}.{BROKER_UID}"
+# What our own dispatcher is told to find these queues.
+QUEUE_NAMES = f"{NAMESPACE}.{{function}}.{BROKER_UID}"
+LONGEST_NAME, KEPT_OF_IT = 63, 31
+
+TRIGGERS = [function for function in load() if function.event_type]
+SINK = next(function for function in load() if function.topic == DEAD_LETTERS)
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The names of one trigger's parts."""
+
+    function: Function
+
+    @property
+    def queue(self) -> str:
+        return QUEUE_NAMES.replace("{function}", self.function.name)
+
+    @property
+    def dead_letter_exchange(self) -> str:
+        return self._child("dlx.")
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return self._child("dlq.")
+
+    @property
+    def policy(self) -> str:
+        return self._child("")
+
+    def _child(self, kind: str) -> str:
+        parent = f"t.{NAMESPACE}.{self.function.name}.{kind}"
+        uid = str(uuid.uuid5(uuid.UUID(BROKER_UID), self.function.name))
+        return child_name(parent, uid)
+
+
+def child_name(parent: str, uid: str) -> str:
+    """Kubernetes has 63 characters for a name: of a longer one Knative keeps the beginning and a hash."""
+    if len(parent + uid) <= LONGEST_NAME:
+        return parent + uid
+    name = parent[:KEPT_OF_IT] + hashlib.md5((parent + uid).encode()).hexdigest()
+    return name + uid[: LONGEST_NAME - len(name)]
+
+
+def definitions(user: str, password: str) -> dict[str, list[dict[str, Any]]]:
+    """All of it in the form that RabbitMQ loads at its start, with the only user."""
+    everything = dict.fromkeys(("configure", "write", "read"), ".*")
+    triggers = [Trigger(function) for function in TRIGGERS]
+    return {
+        "vhosts": [{"name": "/"}],
+        "users": [{"name": user, "password": password, "tags": ["administrator"]}],
+        "permissions": [{"user": user, "vhost": "/", **everything}],
+        "exchanges": [*map(_exchange, (EXCHANGE, *(each.dead_letter_exchange for each in triggers)))],
+        "queues": [_queue(name) for each in triggers for name in (each.queue, each.dead_letter_queue)],
+        "bindings": [binding for each in triggers for binding in _bindings(each)],
+        "policies": [*map(_policy, triggers)],
+    }
+
+
+def _exchange(name: str) -> dict[str, Any]:
+    kind = {"type": "headers", "durable": True, "auto_delete": False, "internal": False}
+    return {"name": name, "vhost": "/", **kind, "arguments": {}}
+
+
+def _queue(name: str) -> dict[str, Any]:
+    kind = {"durable": True, "auto_delete": False, "arguments": {"x-queue-type": "quorum"}}
+    return {"name": name, "vhost": "/", **kind}
+
+
+def _bindings(trigger: Trigger) -> list[dict[str, Any]]:
+    function = trigger.function
+    match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
+    return [
+        _binding(EXCHANGE, trigger.queue, match),
+        _binding(trigger.dead_letter_exchange, trigger.dead_letter_queue, {"x-match": "all"}),
+    ]
+
+
+def _binding(source: str, queue: str, match: dict[str, str]) -> dict[str, Any]:
+    where = {"source": source, "destination": queue, "destination_type": "queue", "routing_key": ""}
+    return {**where, "vhost": "/", "arguments": match}
+
+
+def _policy(trigger: Trigger) -> dict[str, Any]:
+    pattern = "^" + trigger.queue.replace(".", r"\.") + "$"
+    dead_letters = {"dead-letter-exchange": trigger.dead_letter_exchange}
+    kind = {"vhost": "/", "priority": 1, "apply-to": "queues", "pattern": pattern}
+    return {"name": trigger.policy, **kind, "definition": dead_letters}
