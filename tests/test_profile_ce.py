@@ -77,7 +77,7 @@ def test_an_owner_without_events_is_not_for_the_connector():
 
 def test_more_deployments_than_the_edition_runs_are_refused(monkeypatch):
     monkeypatch.setattr(profile_ce, "MOST", 3)
-    with pytest.raises(SystemExit, match="expected at most 3 deployments, got 13"):
+    with pytest.raises(SystemExit, match="expected at most 3 deployments"):
         profile()
 
 

@@ -123,10 +123,10 @@ class Link:
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = 30
         self._parameters.blocked_connection_timeout = 60
-        self._declare, self._subscriptions = declare, subscriptions
+        self._declare, self._subscriptions = declare, [*subscriptions]
         self._connection: pika.SelectConnection | None = None
         self._publisher: Channel | None = None
-        self._consumers: list[Channel] = []
+        self._consumers: dict[Subscription, Channel] = {}
         self._promises: dict[int, tuple[_Promise, Message]] = {}
         self._waiting: set[_Promise] = set()
         self._returned: set[str] = set()
@@ -170,6 +170,21 @@ class Link:
         """Tell the broker that a delivery is dealt with; void when its channel is gone."""
         self._call(partial(_acknowledge, delivery))
 
+    def subscribe(self, subscription: Subscription) -> None:
+        """Consume one queue more, which has to be there, from now on and after the server was away."""
+        self._subscriptions.append(subscription)
+        self._call(partial(self._consume, subscription))
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Consume a queue no more; what was delivered and is not acknowledged goes back to it."""
+        self._subscriptions.remove(subscription)
+        self._call(partial(self._leave, subscription))
+
+    def declare(self) -> None:
+        """Declare everything again, over a connection for that alone. Raises what is in GONE."""
+        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
+            self._declare(connection.channel())
+
     def stop_consuming(self) -> None:
         """Take nothing more; what was delivered can still be acknowledged."""
         self._call(self._cancel_consumers)
@@ -193,7 +208,7 @@ class Link:
         pause = 0.2
         while not self._stopping.is_set():
             try:
-                self._prepare()
+                self.declare()
                 self._run()
                 pause = 0.2
             except GONE as problem:
@@ -202,10 +217,6 @@ class Link:
             # Jitter: after a restart of the server not everybody comes back in the same moment.
             self._stopping.wait(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _prepare(self) -> None:
-        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
-            self._declare(connection.channel())
 
     def _run(self) -> None:
         self._connection = pika.SelectConnection(
@@ -218,8 +229,8 @@ class Link:
 
     def _opened(self, connection: pika.SelectConnection) -> None:
         connection.channel(on_open_callback=self._publisher_opened)
-        for subscription in self._subscriptions:
-            connection.channel(on_open_callback=partial(self._consumer_opened, subscription))
+        for subscription in tuple(self._subscriptions):
+            self._consume(subscription)
 
     def _not_opened(self, connection: pika.SelectConnection, problem: Exception) -> None:
         log("RabbitMQ not reached", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
@@ -237,12 +248,25 @@ class Link:
         self._publisher, self._last_tag = channel, 0
         self._ready.set()
 
+    def _consume(self, subscription: Subscription) -> None:
+        # While the connection is being opened there is nothing to do: `_opened` takes all that are there then.
+        if self._connection.is_open and subscription not in self._consumers:
+            opened = partial(self._consumer_opened, subscription)
+            self._consumers[subscription] = self._connection.channel(on_open_callback=opened)
+
+    def _leave(self, subscription: Subscription) -> None:
+        channel = self._consumers.pop(subscription, None)
+        if channel is not None and channel.is_open:
+            channel.close()
+
     def _consumer_opened(self, subscription: Subscription, channel: Channel) -> None:
+        if self._consumers.get(subscription) is not channel:
+            channel.close()
+            return
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_cancel_callback(lambda _frame: self._close())
         channel.basic_qos(prefetch_count=subscription.prefetch)
         channel.basic_consume(subscription.queue, partial(self._delivered, subscription))
-        self._consumers.append(channel)
 
     def _delivered(self, subscription: Subscription, channel: Channel, method: Any, *message: Any) -> None:
         properties, body = message
@@ -250,7 +274,8 @@ class Link:
 
     def _channel_closed(self, channel: Channel, reason: Exception) -> None:
         # A channel alone never comes back: start all over, with topology and subscriptions.
-        if not self._stopping.is_set() and channel.connection.is_open:
+        known = channel is self._publisher or channel in self._consumers.values()
+        if known and not self._stopping.is_set() and channel.connection.is_open:
             log("RabbitMQ channel closed", level=WARNING, reason=str(reason))
             self._close()
 
@@ -259,7 +284,7 @@ class Link:
             self._connection.close()
 
     def _cancel_consumers(self) -> None:
-        for channel in self._consumers:
+        for channel in self._consumers.values():
             for consumer_tag in channel.consumer_tags if channel.is_open else ():
                 channel.basic_cancel(consumer_tag)
 
@@ -296,7 +321,7 @@ class Link:
     def _lose(self, reason: str) -> None:
         self._ready.clear()
         self._connection = self._publisher = None
-        self._consumers = []
+        self._consumers = {}
         self._returned.clear()
         self._promises = {}
         for promise in tuple(self._waiting):

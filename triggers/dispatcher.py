@@ -47,6 +47,11 @@ class DispatcherSettings(BrokerSettings, CallSettings):
     dispatcher_longest_backoff_seconds: float = Field(default=60, gt=0, description="longest wait between tries")
     dispatcher_timeout_seconds: float = Field(default=15, gt=0, description="longest wait for a function's answer")
 
+    @property
+    def wanted(self) -> set[str]:
+        """The names of the functions to serve; empty for all."""
+        return {name.strip() for name in self.dispatcher_triggers.split(",") if name.strip()}
+
 
 @dataclass(frozen=True)
 class Done:
@@ -96,6 +101,15 @@ class Trigger:
     def subscription(self) -> Subscription:
         """What to consume."""
         return Subscription(self.topology.queue(self.function), self._deliveries.put)
+
+    @property
+    def url(self) -> str:
+        """Where the function answers."""
+        return address(self.function.name)
+
+    def meaning(self, status: int, headers: Any, body: bytes) -> "Done | Failed | OutOfWork":
+        """What an answer means."""
+        return outcome_of(status, headers, body)
 
     def start(self, link: Link) -> None:
         """Begin to work on what `link` delivers."""
@@ -204,13 +218,13 @@ class Trigger:
 
     def _post(self, headers: dict[str, str], body: bytes) -> Done | Failed | OutOfWork:
         try:
-            answer = self._pool.request("POST", address(self.function.name), body=body, headers=headers)
+            answer = self._pool.request("POST", self.url, body=body, headers=headers)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as problem:
             return OutOfWork(str(problem))
         except (urllib3.exceptions.HTTPError, ValueError) as problem:
             hung = isinstance(problem, urllib3.exceptions.ReadTimeoutError)
             return Failed(f"{type(problem).__name__}: {problem}", -1, hung=hung)
-        return outcome_of(answer.status, answer.headers, answer.data)
+        return self.meaning(answer.status, answer.headers, answer.data)
 
     # -- what comes of it --------------------------------------------------------------------------------------
 
@@ -326,7 +340,7 @@ class Dispatcher:
 
 def _served(settings: DispatcherSettings) -> list[Function]:
     listed = [function for function in load() if function.event_type or function.topic == DEAD_LETTERS]
-    wanted = {name.strip() for name in settings.dispatcher_triggers.split(",") if name.strip()}
+    wanted = settings.wanted
     if unknown := wanted - {function.name for function in listed}:
         names = ", ".join(function.name for function in listed)
         raise SystemExit(f"DISPATCHER_TRIGGERS: expected some of {names}; got {', '.join(sorted(unknown))}")
@@ -335,7 +349,11 @@ def _served(settings: DispatcherSettings) -> list[Function]:
 
 def main() -> None:
     """Dispatch until SIGTERM."""
-    dispatcher = Dispatcher(settings_for(DispatcherSettings, __doc__))
+    run(Dispatcher(settings_for(DispatcherSettings, __doc__)))
+
+
+def run(dispatcher: Dispatcher) -> None:
+    """Let it work until SIGTERM, and finish what is in hand."""
     finished = threading.Event()
 
     def finish() -> None:

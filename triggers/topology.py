@@ -72,9 +72,14 @@ class Topology:
         channel.exchange_declare(self.exchange, "headers", durable=True)
         for function in load():
             if function.event_type:
-                self._declare_queue(channel, self.queue(function), {})
-                match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
-                channel.queue_bind(self.queue(function), self.exchange, "", match)
+                self.declare_trigger(channel, function)
+
+    def declare_trigger(self, channel: BlockingChannel, function: Function) -> None:
+        """Make a function's queue, and bind it to the type that the function takes."""
+        self._declare_queue(channel, self.queue(function), {})
+        if function.event_type:
+            match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
+            channel.queue_bind(self.queue(function), self.exchange, "", match)
 
     def _declare_queue(self, channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
         channel.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})

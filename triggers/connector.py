@@ -1,0 +1,176 @@
+"""The dispatcher for OpenFaaS: serves the functions that its gateway lists, as they come and go.
+
+A function's annotations tell which events it takes: `topic: homework.arch.pay.sale`, or, where several functions
+share a deployment, `events: pay-sale=homework.arch.pay.sale pay-refund=homework.arch.pay.refund`. One that is
+deployed later gets its queue then. The queue of one that was removed stays, and keeps its events until it is
+deployed again.
+"""
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from logging import WARNING
+from typing import Any
+
+import urllib3
+from pydantic import BaseModel, Field, TypeAdapter
+
+from functions.shared.logs import log
+from triggers.addresses import pool
+from triggers.amqp import GONE, Link
+from triggers.command import settings_for
+from triggers.dispatcher import Dispatcher, DispatcherSettings, Done, Failed, OutOfWork, Trigger, run
+from triggers.stack import DEAD_LETTERS, PREFIX
+from triggers.topology import Topology
+
+LIST_SECONDS = 10
+TOPIC = re.compile(rf"{re.escape(PREFIX)}[\w.]+|{DEAD_LETTERS}", re.ASCII)
+# What a step never answers itself. The gateway says so of a function that is not deployed (404) or busy (429), and
+# of a provider that it does not reach (502, 504).
+AWAY = {404, 429, 502, 504}
+FROM_THE_PROVIDER = "X-OpenFaaS-Internal"
+
+
+class ConnectorSettings(DispatcherSettings):
+    """What the connector reads from its environment."""
+
+    connector_gateway_url: str = Field(pattern=r"^https?://", description="address of OpenFaaS' gateway")
+    connector_rebuild_seconds: float = Field(default=10, gt=0, description="time between looks at the gateway's list")
+    basic_auth_user: str = Field(default="admin", description="who asks the gateway for its functions")
+    basic_auth_password: str = Field(default="", description="that user's password; none: no credentials are sent")
+
+
+class Deployment(BaseModel):
+    """What the gateway tells about one function, as far as it matters here."""
+
+    name: str
+    annotations: dict[str, str] | None = None
+
+
+LISTED = TypeAdapter(list[Deployment] | None)
+
+
+@dataclass(frozen=True)
+class Taker:
+    """A function that takes events, and where it answers."""
+
+    name: str
+    topic: str
+    url: str
+
+    @property
+    def event_type(self) -> str | None:
+        """The type of the events that it takes; None for the keeper of dead letters."""
+        return None if self.topic == DEAD_LETTERS else self.topic
+
+
+def takers(deployment: Deployment, gateway: str) -> Iterator[Taker]:
+    """The functions of a deployment that take events: itself by its topic, those inside it by name."""
+    notes, url = deployment.annotations or {}, f"{gateway}/function/{deployment.name}"
+    inside = (pair.partition("=") for pair in notes.get("events", "").split())
+    for taker in (
+        Taker(deployment.name, notes.get("topic", ""), url),
+        *(Taker(name, topic, f"{url}/function/{name}") for name, _, topic in inside),
+    ):
+        if TOPIC.fullmatch(taker.topic):
+            yield taker
+
+
+class GatewayTrigger(Trigger):
+    """A trigger whose function is behind the gateway."""
+
+    @property
+    def url(self) -> str:
+        """The function's address at the gateway."""
+        return self.function.url
+
+    def meaning(self, status: int, headers: Any, body: bytes) -> Done | Failed | OutOfWork:
+        """As the function's own answer, unless it never got as far as the function."""
+        # Not so a 500 of the provider: a function that this very event has killed looks the same.
+        if status in AWAY or (status == 503 and FROM_THE_PROVIDER in headers):
+            return OutOfWork(f"{status} {body[:200].decode(errors='replace')}".strip())
+        return super().meaning(status, headers, body)
+
+
+class Connector(Dispatcher):
+    """The triggers of what the gateway lists, on one connection."""
+
+    def __init__(self, settings: ConnectorSettings):
+        self.settings, self.topology = settings, Topology.of(settings)
+        self.triggers: list[GatewayTrigger] = []
+        self.link = Link(settings.amqp_url, self._declare)
+        self._gateway = settings.connector_gateway_url.rstrip("/")
+        self._pool = pool(LIST_SECONDS, 1)
+        self._stopping = threading.Event()
+
+    def start(self) -> None:
+        """Begin to look at the gateway's list, and to consume."""
+        self.link.start()
+        threading.Thread(target=self._follow, name="gateway", daemon=True).start()
+
+    def stop(self, seconds: float = 12) -> None:
+        """As the dispatcher does."""
+        self._stopping.set()
+        super().stop(seconds)
+
+    def _declare(self, channel: Any) -> None:
+        self.topology.declare(channel)
+        for trigger in tuple(self.triggers):
+            self.topology.declare_trigger(channel, trigger.function)
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._serve(self._listed())
+            except Exception as problem:
+                # Whatever is known is served on: the functions may well be there.
+                log("gateway gave no list", level=WARNING, reason=f"{type(problem).__name__}: {problem}"[:500])
+            self._stopping.wait(self.settings.connector_rebuild_seconds)
+
+    def _listed(self) -> set[Taker]:
+        answer = self._pool.request("GET", f"{self._gateway}/system/functions", headers=self._credentials())
+        if answer.status != 200:
+            raise ValueError(f"expected 200, got {answer.status} {answer.data[:200].decode(errors='replace')}")
+        deployments = LISTED.validate_json(answer.data) or []
+        found = {taker for deployment in deployments for taker in takers(deployment, self._gateway)}
+        return {taker for taker in found if not self.settings.wanted or taker.name in self.settings.wanted}
+
+    def _credentials(self) -> dict[str, str]:
+        # For the list alone: what is sent with a call is passed on to the function.
+        user, password = self.settings.basic_auth_user, self.settings.basic_auth_password
+        return urllib3.make_headers(basic_auth=f"{user}:{password}") if password else {}
+
+    def _serve(self, wanted: set[Taker]) -> None:
+        for trigger in [trigger for trigger in self.triggers if trigger.function not in wanted]:
+            self._drop(trigger)
+        known = {trigger.function for trigger in self.triggers}
+        if new := sorted(wanted - known, key=lambda taker: taker.name):
+            self._add([GatewayTrigger(taker, self.settings, self.topology) for taker in new])
+
+    def _add(self, triggers: list[GatewayTrigger]) -> None:
+        self.triggers += triggers
+        try:
+            self.link.declare()
+        except GONE as problem:
+            log("queues are made when RabbitMQ is back", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
+        for trigger in triggers:
+            trigger.start(self.link)
+            self.link.subscribe(trigger.subscription)
+            log("function served", function=trigger.function.name, type=trigger.function.topic)
+
+    def _drop(self, trigger: GatewayTrigger) -> None:
+        self.triggers.remove(trigger)
+        # What is in hand goes back to the queue; whoever has handled it already answers it from the inbox.
+        self.link.unsubscribe(trigger.subscription)
+        trigger.stop()
+        log("function gone, its queue stays", function=trigger.function.name, type=trigger.function.topic)
+
+
+def main() -> None:
+    """Dispatch until SIGTERM."""
+    run(Connector(settings_for(ConnectorSettings, __doc__)))
+
+
+if __name__ == "__main__":
+    main()
