@@ -145,6 +145,7 @@ class System:
         self.postgres, self.rabbitmq = postgres, rabbitmq
         ports = {name: free_port() for name in ("GATEWAY_PORT", "BROKER_PORT")}
         ports |= {"FUNCTIONS_PORT": _free_range(len({one if each else one.owner for one in functions}))}
+        ports |= {"METRICS_PORT": _free_range(3)}
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
         self.place = Place(directory, ports)
         self.place.logs.mkdir(parents=True, exist_ok=True)

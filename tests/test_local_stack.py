@@ -124,9 +124,9 @@ class Run:
 
     def __init__(self, directory: Path):
         self.directory = directory
-        base = _free_row(12)
+        base = _free_row(15)
         names = ("GATEWAY_PORT", "BROKER_PORT", "LOCAL_POSTGRES_PORT", "LOCAL_RABBITMQ_PORT", "FUNCTIONS_PORT")
-        ports = {name: str(base + at) for at, name in enumerate(names)}
+        ports = {name: str(base + at) for at, name in enumerate(names)} | {"METRICS_PORT": str(base + 12)}
         unset = {name: "" for name in ("DATABASE_URL", "AMQP_URL")}
         self.environment = os.environ | ports | unset | {"LOCAL_DIR": str(directory)}
         self.said = directory.with_suffix(".out")

@@ -105,6 +105,25 @@ class _Promise:
         self.done.set()
 
 
+class _Question:
+    """How many messages wait in some queues; asked on a channel of its own, which a missing queue would close."""
+
+    def __init__(self, queues: Sequence[str]):
+        self.queues = queues
+        self.found: dict[str, int] = {}
+        self.answered = threading.Event()
+
+    def put(self, channel: Channel) -> None:
+        channel.add_on_close_callback(lambda *_: self.answered.set())
+        for queue in self.queues:
+            channel.queue_declare(queue, passive=True, callback=partial(self._hear, channel))
+
+    def _hear(self, channel: Channel, frame: Any) -> None:
+        self.found[frame.method.queue] = frame.method.message_count
+        if len(self.found) == len(self.queues):
+            channel.close()
+
+
 @dataclass(frozen=True)
 class Subscription:
     """A queue to consume: `take` gets each delivery, on the connection's thread, and must not block."""
@@ -184,6 +203,13 @@ class Link:
         """Declare everything again, over a connection for that alone. Raises what is in GONE."""
         with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
             self._declare(connection.channel())
+
+    def depths(self, queues: Sequence[str], seconds: float = 2.0) -> dict[str, int]:
+        """How many messages of each queue no consumer has got; a queue not told in time is missing."""
+        question = _Question(queues)
+        if queues and self._ready.is_set() and self._call(partial(self._ask, question)):
+            question.answered.wait(seconds)
+        return dict(question.found)
 
     def stop_consuming(self) -> None:
         """Take nothing more; what was delivered can still be acknowledged."""
@@ -282,6 +308,10 @@ class Link:
     def _close(self) -> None:
         if self._connection is not None and not (self._connection.is_closing or self._connection.is_closed):
             self._connection.close()
+
+    def _ask(self, question: _Question) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._connection.channel(on_open_callback=question.put)
 
     def _cancel_consumers(self) -> None:
         for channel in self._consumers.values():

@@ -169,7 +169,8 @@ class Connector(Dispatcher):
 
 def main() -> None:
     """Dispatch until SIGTERM."""
-    run(Connector(settings_for(ConnectorSettings, __doc__)))
+    settings = settings_for(ConnectorSettings, __doc__)
+    run(settings, lambda: Connector(settings))
 
 
 if __name__ == "__main__":

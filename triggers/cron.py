@@ -16,13 +16,21 @@ from pydantic import Field
 from functions.shared.logs import log
 from triggers.addresses import CallSettings, address, pool
 from triggers.command import on_stop, settings_for
+from triggers.measured import (
+    LAST_RUN,
+    RUNS,
+    MetricsSettings,
+    check_metrics_port,
+    start_at_zero,
+    tell_figures,
+)
 from triggers.stack import Function, load
 
 EVERY = re.compile(r"@every ([1-9]\d*)([smh])")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-class CronSettings(CallSettings):
+class CronSettings(CallSettings, MetricsSettings):
     """What the clock reads from its environment."""
 
     cron_timeout_seconds: float = Field(default=60, gt=0, description="longest wait for a function's answer")
@@ -47,6 +55,7 @@ class Clock:
         self.stopped = threading.Event()
         self._pool = pool(settings.cron_timeout_seconds, 1)
         self.scheduled = [function for function in load() if function.schedule]
+        start_at_zero([function.name for function in self.scheduled], ("done", "failed"), RUNS)
         for function in self.scheduled:
             try:
                 next_run(function.schedule, datetime.now(UTC))
@@ -74,15 +83,21 @@ class Clock:
             reason = None if answer.status == 200 else f"{answer.status} {answer.data[:500].decode(errors='replace')}"
         except urllib3.exceptions.HTTPError as problem:
             reason = str(problem)
-        if reason:
+        RUNS.labels(function.name, "failed" if reason else "done").inc()
+        if not reason:
+            LAST_RUN.labels(function.name).set_to_current_time()
+        else:
             log("scheduled run failed", level=WARNING, function=function.name, reason=reason)
 
 
 def main() -> None:
     """Run until SIGTERM; a call in hand ends with the process, its function finishes on its own."""
-    clock = Clock(settings_for(CronSettings, __doc__))
+    settings = settings_for(CronSettings, __doc__)
+    check_metrics_port(settings)
+    clock = Clock(settings)
     stopped = on_stop(clock.stopped.set)
     clock.start()
+    tell_figures(settings)
     log("clock started", functions=len(clock.scheduled))
     stopped.wait()
 

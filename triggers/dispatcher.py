@@ -12,7 +12,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from logging import ERROR, INFO, WARNING
 from typing import Any
@@ -27,6 +27,17 @@ from triggers.addresses import CallSettings, address, pool
 from triggers.amqp import Delivery, Link, Message, NotConfirmed, Subscription
 from triggers.command import on_stop, settings_for
 from triggers.ingress import message_of
+from triggers.measured import (
+    CALLS,
+    DELIVERED,
+    LAG,
+    MetricsSettings,
+    Queues,
+    check_metrics_port,
+    lag_of,
+    start_at_zero,
+    tell_figures,
+)
 from triggers.stack import DEAD_LETTERS, Function, load
 from triggers.topology import ROOMS, BrokerSettings, Topology
 from triggers.wire import Wired
@@ -34,9 +45,10 @@ from triggers.wire import Wired
 LONGEST_REASON = 2000
 LONGEST_PAUSE = 15.0
 UNREADABLE = "homework.arch.ops.unreadable"
+OUTCOMES = ("done", "again", "dead_letter")
 
 
-class DispatcherSettings(BrokerSettings, CallSettings):
+class DispatcherSettings(BrokerSettings, CallSettings, MetricsSettings):
     """What the dispatcher reads from its environment."""
 
     dispatcher_triggers: str = Field(default="", description="names of functions to serve, by commas; all if empty")
@@ -77,6 +89,9 @@ class OutOfWork:
     reason: str
 
 
+CALLED = {Done: "done", Failed: "failed", OutOfWork: "out_of_work"}
+
+
 @dataclass(frozen=True)
 class Job:
     """A delivery and the event in it."""
@@ -92,6 +107,7 @@ class Trigger:
         self.function, self.settings, self.topology = function, settings, topology
         self.link: Link | None = None
         self.stopping = threading.Event()
+        start_at_zero([function.name], OUTCOMES, DELIVERED)
         self._deliveries: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._pool = pool(settings.dispatcher_timeout_seconds, settings.dispatcher_workers)
         names = range(settings.dispatcher_workers)
@@ -110,6 +126,11 @@ class Trigger:
     def meaning(self, status: int, headers: Any, body: bytes) -> "Done | Failed | OutOfWork":
         """What an answer means."""
         return outcome_of(status, headers, body)
+
+    @property
+    def in_hand(self) -> int:
+        """Events that wait here for a worker."""
+        return self._deliveries.qsize()
 
     def start(self, link: Link) -> None:
         """Begin to work on what `link` delivers."""
@@ -217,6 +238,12 @@ class Trigger:
         return None
 
     def _post(self, headers: dict[str, str], body: bytes) -> Done | Failed | OutOfWork:
+        began = time.perf_counter()
+        outcome = self._answer_of_function(headers, body)
+        CALLS.labels(self.function.name, CALLED[type(outcome)]).observe(time.perf_counter() - began)
+        return outcome
+
+    def _answer_of_function(self, headers: dict[str, str], body: bytes) -> Done | Failed | OutOfWork:
         try:
             answer = self._pool.request("POST", self.url, body=body, headers=headers)
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError) as problem:
@@ -232,6 +259,7 @@ class Trigger:
         self._publish([message_of(reply, self.topology.exchange) for reply in replies])
         for job in jobs:
             self.link.acknowledge(job.delivery)
+            self._count("done", job)
             self._tell(job.event, "done", INFO, began, batch=len(jobs) if len(jobs) > 1 else None)
 
     def _retry(self, job: Job, failure: Failed, began: float) -> None:
@@ -242,6 +270,7 @@ class Trigger:
         home = self.topology.queue(self.function)
         self._publish([message_of(event, room, home, expires=int(wait * 1000), must_arrive=True)])
         self.link.acknowledge(job.delivery)
+        self._count("again")
         self._tell(event, f"again in {wait:.1f} s: {failure.reason}", WARNING, began)
 
     def _backoff(self, attempts: int) -> float:
@@ -258,7 +287,13 @@ class Trigger:
         )
         self._publish([message_of(letter, "", self.topology.dead_letters, must_arrive=True)])
         self.link.acknowledge(job.delivery)
+        self._count("dead_letter")
         self._tell(job.event, f"dead letter: {failure.reason}", ERROR, began)
+
+    def _count(self, outcome: str, handled: Job | None = None) -> None:
+        DELIVERED.labels(self.function.name, outcome).inc()
+        if handled and (lag := lag_of(handled.event.get("time"))) is not None:
+            LAG.labels(self.function.name).observe(lag)
 
     def _publish(self, messages: list[Message]) -> None:
         self.link.publish(messages)
@@ -320,6 +355,10 @@ class Dispatcher:
         self.triggers = [Trigger(function, settings, self.topology) for function in _served(settings)]
         subscriptions = [trigger.subscription for trigger in self.triggers]
         self.link = Link(settings.amqp_url, self.topology.declare, subscriptions)
+        Queues(lambda: self.link.is_ready, lambda: self.link.depths(self.topology.queues), self._in_hand)
+
+    def _in_hand(self) -> dict[str, int]:
+        return {trigger.function.name: trigger.in_hand for trigger in self.triggers}
 
     def start(self) -> None:
         """Begin to consume."""
@@ -349,11 +388,14 @@ def _served(settings: DispatcherSettings) -> list[Function]:
 
 def main() -> None:
     """Dispatch until SIGTERM."""
-    run(Dispatcher(settings_for(DispatcherSettings, __doc__)))
+    settings = settings_for(DispatcherSettings, __doc__)
+    run(settings, lambda: Dispatcher(settings))
 
 
-def run(dispatcher: Dispatcher) -> None:
+def run(settings: DispatcherSettings, make: Callable[[], Dispatcher]) -> None:
     """Let it work until SIGTERM, and finish what is in hand."""
+    check_metrics_port(settings)
+    dispatcher = make()
     finished = threading.Event()
 
     def finish() -> None:
@@ -362,6 +404,7 @@ def run(dispatcher: Dispatcher) -> None:
 
     on_stop(finish)
     dispatcher.start()
+    tell_figures(settings)
     log("dispatcher started", triggers=len(dispatcher.triggers))
     finished.wait()
     log("dispatcher stopped")

@@ -4,6 +4,7 @@ Only functions that stack.yml calls public, bearer or admin can be reached from 
 """
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,8 +16,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
 from functions.shared.logs import log
+from functions.shared.watched import outcome_of
 from triggers.addresses import CallSettings, address, pool
 from triggers.command import settings_for
+from triggers.measured import GATEWAY, MetricsSettings, check_metrics_port, tell_figures
 from triggers.server import discard_the_rest, serve
 from triggers.stack import Function, load, path_pattern
 
@@ -36,10 +39,12 @@ OF_THE_CONNECTION = {
 }
 
 
-class GatewaySettings(CallSettings):
-    """What the gateway reads from its environment."""
+class GatewaySettings(CallSettings, MetricsSettings):
+    """What the gateway reads from its environment.
 
-    host: str = Field(default="127.0.0.1", description="address to listen on")
+    Its figures have a port of their own: everybody may reach `port`, and how the system fares is not for everybody.
+    """
+
     port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
     threads: int = Field(default=32, ge=1, description="requests at a time")
     gateway_timeout_seconds: float = Field(default=30, gt=0, description="longest wait for a function's answer")
@@ -74,14 +79,22 @@ class Gateway:
     @Request.application
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
+        began = time.perf_counter()
         functions = self._routes.of(request.path)
+        function = functions.get(request.method)
+        answer = self._answer(request, functions, function)
+        name = function.name if function else "none"
+        GATEWAY.labels(name, outcome_of(answer.status_code)).observe(time.perf_counter() - began)
+        return answer
+
+    def _answer(self, request: Request, functions: dict[str, Function], function: Function | None) -> Response:
         if not functions:
             return _error(request, 404)
-        if request.method not in functions:
+        if function is None:
             return _error(request, 405, {"Allow": ", ".join(sorted(functions))})
         try:
             request.max_content_length = LARGEST_BODY
-            return self._pass_on(request, functions[request.method], request.get_data())
+            return self._pass_on(request, function, request.get_data())
         except RequestEntityTooLarge:
             discard_the_rest(request)
             return _error(request, 413)
@@ -119,7 +132,14 @@ def _error(request: Request, status: int, headers: dict[str, str] | None = None)
 def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(GatewaySettings, __doc__)
-    serve(Gateway(settings), host=settings.host, port=settings.port, threads=settings.threads)
+    check_metrics_port(settings)
+    serve(
+        Gateway(settings),
+        host=settings.host,
+        port=settings.port,
+        threads=settings.threads,
+        begin=lambda: tell_figures(settings),
+    )
 
 
 if __name__ == "__main__":

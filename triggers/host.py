@@ -13,12 +13,17 @@ from functions_framework import create_app
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
+from functions.shared import metrics
+from functions.shared.settings import read
 from triggers.server import serve
 from triggers.stack import ROOT, load
 
 
 def app_of(owner: str) -> Callable[[dict[str, Any], Callable], Iterable[bytes]]:
-    """All functions of an owner behind one WSGI application; `/_/health` answers when all are loaded."""
+    """All functions of an owner behind one WSGI application; `/_/health` answers when all are loaded.
+
+    `/_/metrics` tells the figures of all of them, each under its name.
+    """
     functions = [function for function in load() if function.owner == owner]
     if not functions:
         owners = ", ".join(dict.fromkeys(function.owner for function in load()))
@@ -42,6 +47,8 @@ def _one(function: Any) -> Any:
 
 
 def _outside(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    if environ.get("PATH_INFO") == metrics.PATH:
+        return Response(*metrics.answer())(environ, start_response)
     healthy = environ.get("PATH_INFO") == "/_/health"
     body = '{"status":"UP"}' if healthy else '{"error":"expected /function/<name>"}'
     return Response(body, 200 if healthy else 404, content_type="application/json")(environ, start_response)
@@ -55,7 +62,7 @@ def _outside(environ: dict[str, Any], start_response: Callable) -> Iterable[byte
 def main(owner: str, host: str, port: int, threads: int) -> None:
     """Serve until SIGTERM."""
     sys.argv = sys.argv[:1]
-    serve(app_of(owner), host=host, port=port, threads=threads)
+    serve(app_of(owner), host=host, port=port, threads=threads, workers=read(metrics.WorkerSettings).workers)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 POST /        one CloudEvent, binary or structured
 GET  /health  200 while RabbitMQ is there, 503 otherwise
+GET  /_/metrics  figures for Prometheus
 """
 
 import json
@@ -12,11 +13,14 @@ from pydantic import Field
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Request, Response
 
+from functions.shared import metrics
 from functions.shared.events import Unacceptable
 from functions.shared.logs import log, milliseconds_since
+from functions.shared.watched import outcome_of
 from triggers import wire
 from triggers.amqp import Link, Message, NotConfirmed
 from triggers.command import settings_for
+from triggers.measured import INGRESS, known_type
 from triggers.server import discard_the_rest, serve
 from triggers.topology import BrokerSettings, Topology
 
@@ -48,6 +52,8 @@ class Ingress:
         if request.path in ("/health", "/_/health", "/_/ready"):
             up = self._link.is_ready
             return _answer({"status": "UP" if up else "DOWN"}, 200 if up else 503)
+        if request.path == metrics.PATH:
+            return Response(*metrics.answer())
         if request.path != "/":
             return _answer({"error": f"expected a POST to /, got {request.path}"}, 404)
         if request.method != "POST":
@@ -70,6 +76,8 @@ class Ingress:
         except NotConfirmed as problem:
             answer = _answer({"error": str(problem)}, 503, {"Retry-After": "1"})
         _tell(event, answer.status_code, began)
+        outcome = "taken" if answer.status_code == 202 else outcome_of(answer.status_code)
+        INGRESS.labels(known_type(event and event["type"]), outcome).observe(time.perf_counter() - began)
         return answer
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import gunicorn.app.base
 from werkzeug.wrappers import Request
 
+from functions.shared import metrics
 from triggers.command import check_port
 
 # Clients keep their connections: the dispatcher and the gateway post many times a second.
@@ -15,14 +16,22 @@ MEBIBYTE = 1024 * 1024
 
 
 class Server(gunicorn.app.base.BaseApplication):
-    """One process with threads; on SIGTERM and SIGINT requests in hand are finished first."""
+    """Processes with threads, usually one; on SIGTERM and SIGINT requests in hand are finished first."""
 
-    def __init__(self, app: Callable, host: str, port: int, threads: int, begin: Callable[[], None] | None = None):
+    def __init__(
+        self,
+        app: Callable,
+        host: str,
+        port: int,
+        threads: int,
+        begin: Callable[[], None] | None = None,
+        workers: int = 1,
+    ):
         self.app = app
         self.options = {
             "bind": f"{host}:{port}",
             "threads": threads,
-            "workers": 1,
+            "workers": workers,
             "worker_class": "gthread",
             "keepalive": KEEP_ALIVE,
             "timeout": 0,
@@ -31,6 +40,7 @@ class Server(gunicorn.app.base.BaseApplication):
             "limit_request_line": 8190,
             "when_ready": _stop_gently,
             "post_worker_init": self._begin,
+            "child_exit": lambda _server, worker: metrics.forget_worker(worker.pid),
         }
         self.begin = begin
         super().__init__()
@@ -73,7 +83,7 @@ def discard_the_rest(request: Request) -> None:
             break
 
 
-def serve(app: Callable, *, host: str, port: int, threads: int, begin: Callable[[], None] | None = None) -> None:
-    """Serve `app` until SIGTERM; `begin` is called in the serving process before the first request."""
+def serve(app: Callable, *, host: str, port: int, threads: int, **more: Any) -> None:
+    """Serve `app` until SIGTERM; `begin`, if given, is called in each serving process before the first request."""
     check_port(host, port)
-    Server(app, host, port, threads, begin).run()
+    Server(app, host, port, threads, **more).run()

@@ -60,6 +60,12 @@ class Topology:
         """The waiting room, exchange and queue, for the given retry: each for longer than the one before."""
         return f"{self.exchange}.retry.{min(number, ROOMS - 1)}"
 
+    @property
+    def queues(self) -> list[str]:
+        """All queues: those of triggers, the waiting rooms, the dead letters."""
+        triggers = [self.queue(function) for function in load() if function.event_type]
+        return [*triggers, *(self.room(number) for number in range(ROOMS)), self.dead_letters]
+
     def declare(self, channel: BlockingChannel) -> None:
         """Make what is not there yet."""
         if not self.queue_names:

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from cloudevents.http import CloudEvent
 from flask import Request
 
-from functions.shared import database, events, probes
+from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
 from functions.shared.logs import log
 from functions.shared.settings import DatabaseSettings
 from functions.shared.step import require
+from functions.shared.watched import watched
 
 KEEP = """
     INSERT INTO dead_letters (function, source, id, type, subject, event, reason, attempts)
@@ -33,10 +34,9 @@ STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryat
 require(DatabaseSettings)
 
 
+@watched
 def dead_letter(request: Request) -> Answer:
     """204 when the event is kept; 503 when it cannot be now. What is no CloudEvent is told to the log alone."""
-    if probe := probes.answer(request):
-        return probe
     if request.method != "POST":
         return json_answer({"error": "expected a CloudEvent by POST"}, 405, {"Allow": "POST"})
     try:

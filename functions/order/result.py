@@ -2,6 +2,7 @@
 
 from functions.order import outbox
 from functions.order.notice import notice_event
+from functions.order.tally import count
 from functions.shared.database import Database
 from functions.shared.settings import BrokerSettings
 from functions.shared.step import NotYet, require, step
@@ -12,7 +13,7 @@ END = """
        SET status = :status, pay_status = :pay_status, store_status = :store_status,
            delivery_status = :delivery_status, reason = :reason, ended_at = now()
      WHERE order_id = :order_id AND status = 'Created'
-    RETURNING order_id, username, email, reason
+    RETURNING order_id, username, email, status, reason
 """
 
 KNOWN = "SELECT status FROM orders WHERE order_id = :order_id AND ended_at IS NOT NULL"
@@ -44,6 +45,7 @@ def result(order: Result, db: Database) -> None:
     )
     if ended:
         outbox.put(db, notice_event(ended))
+        db.after_commit(lambda: count(ended.status, ended.reason))
     elif not db.row(KNOWN, order_id=order.order_id):
         raise NotYet(f"order {order.order_id} was not created here yet: order.newOrder comes first")
 

@@ -1,6 +1,5 @@
 """The scheduled function: started by an empty POST (a cron connector) or by a CloudEvent (a Knative ping source)."""
 
-import functools
 import time
 from collections.abc import Callable
 from logging import ERROR, WARNING
@@ -8,11 +7,12 @@ from typing import Any
 
 from flask import Request
 
-from functions.shared import database, probes
+from functions.shared import database
 from functions.shared.answers import Answer, json_answer
 from functions.shared.logs import log, milliseconds_since
 from functions.shared.settings import DatabaseSettings, Settings
 from functions.shared.step import require
+from functions.shared.watched import watched
 
 
 def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Callable[[Request], Answer]]:
@@ -21,16 +21,14 @@ def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Calla
     def decorate(function: Callable[[], dict[str, Any]]) -> Callable[[Request], Answer]:
         require(DatabaseSettings, *settings)
 
-        @functools.wraps(function)
         def handle(request: Request) -> Answer:
-            if probe := probes.answer(request):
-                return probe
             if request.method != "POST":
                 return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
             return _run(function)
 
-        handle.scheduled = True
-        return handle
+        started = watched(function, handle)
+        started.scheduled = True
+        return started
 
     return decorate
 

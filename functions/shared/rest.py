@@ -7,7 +7,6 @@ A parameter is filled by its annotation: a model is the body, Database a transac
 one is taken from the path (`/users/{id}`) by its name.
 """
 
-import functools
 import inspect
 import io
 import re
@@ -24,13 +23,14 @@ from flask import Request
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from functions.shared import database, exact_json, probes
+from functions.shared import database, exact_json
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.database import Database
 from functions.shared.logs import log, milliseconds_since
 from functions.shared.refusals import explain
 from functions.shared.settings import DatabaseSettings
 from functions.shared.step import require
+from functions.shared.watched import watched
 
 Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
@@ -54,7 +54,10 @@ class Caller:
 
 @dataclass(frozen=True)
 class Response(Generic[Body]):
-    """An answer whose status is not 200, or that carries headers of its own: `-> Response[Model]`."""
+    """An answer whose status is not 200, or that carries headers of its own: `-> Response[Model]`.
+
+    Bytes go out as they are: `-> Response[bytes]`, with a Content-Type among the headers.
+    """
 
     body: Body
     status: int = 200
@@ -124,13 +127,12 @@ def rest(
         route = _route(function, method, paths, caller, form, refusal)
         require(*_needed_settings(route))
 
-        @functools.wraps(function)
         def handle(request: Request) -> Answer:
-            needs_database = Database in route.parameters.values()
-            return probes.answer(request, needs_database) or _Call(route, function, request).answer()
+            return _Call(route, function, request).answer()
 
-        handle.route = route
-        return handle
+        served = watched(function, handle, needs_database=Database in route.parameters.values())
+        served.route = route
+        return served
 
     return decorate
 
@@ -270,5 +272,7 @@ class _Call:
 
 def _rendered(result: Any) -> Answer:
     response = result if isinstance(result, Response) else Response(result)
+    if isinstance(response.body, bytes):
+        return response.body, response.status, response.headers or {}
     body = response.body.model_dump(by_alias=True) if isinstance(response.body, BaseModel) else response.body
     return json_answer(body, response.status, response.headers)

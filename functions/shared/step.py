@@ -8,7 +8,6 @@ A step is written for one event and never sees a repeated one:
 Its annotations are the contract: the model of the event that comes in, the models that may go out.
 """
 
-import functools
 import io
 import time
 import types
@@ -23,12 +22,14 @@ from flask import Request, has_app_context
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from functions.shared import database, events, probes
+from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
 from functions.shared.database import Database
 from functions.shared.logs import log, milliseconds_since
+from functions.shared.metrics import Counter
 from functions.shared.refusals import explain
 from functions.shared.settings import DatabaseSettings, Misconfigured, Settings, read
+from functions.shared.watched import deployed_name, watched
 
 # What our dispatcher reads as: this can never be handled, put it with the dead letters at once.
 NEVER_RETRY = {"X-Retry": "never"}
@@ -43,6 +44,8 @@ REMEMBER = """
                                     CAST(:subjects AS text[]), CAST(:replies AS text[]))
 """
 
+EVENTS = Counter("function_events", "Events by what came of them", ["function", "type", "outcome"])
+OUTCOMES = ("done", "replayed", "not_yet", "not_now", "failed", "never")
 
 Unacceptable = events.Unacceptable
 
@@ -115,20 +118,23 @@ def step(function: Callable) -> Callable[[Request], Answer]:
     """Make a saga step out of `function`; see the module's text for its form."""
     contract = Contract.of(function)
     require(DatabaseSettings)
+    # All at once, at zero: the first event of its kind would not show as an increase otherwise.
+    told = (deployed_name(function), contract.takes.event_type)
+    counts = {outcome: EVENTS.labels(*told, outcome) for outcome in OUTCOMES}
 
-    @functools.wraps(function)
     def handle(request: Request) -> Answer:
-        return probes.answer(request) or _Run(contract, function).answer(request)
+        return _Run(contract, function, counts).answer(request)
 
-    handle.contract = contract
-    return handle
+    started = watched(function, handle)
+    started.contract = contract
+    return started
 
 
 class _Run:
     """One request's way through a step."""
 
-    def __init__(self, contract: Contract, function: Callable):
-        self.contract, self.function = contract, function
+    def __init__(self, contract: Contract, function: Callable, counts: dict[str, Counter]):
+        self.contract, self.function, self.counts = contract, function, counts
         self.began = time.perf_counter()
         self.arrived: list[CloudEvent] = []
 
@@ -189,6 +195,7 @@ class _Run:
         for event in self.arrived:
             key = (event["source"], event["id"])
             outcome = "handled" if key in fresh else "answered again"
+            self.counts["done" if key in fresh else "replayed"].inc()
             self._log(event, outcome, next="nothing" if known[key] is None else None)
 
     def _log(self, event: CloudEvent, outcome: str, level: int = INFO, **fields: object) -> None:
@@ -209,7 +216,9 @@ class _Run:
         if isinstance(problem, RequestEntityTooLarge):
             # The framework reads what is left of the body after the answer, and would fail on it again.
             request.stream = io.BytesIO()
-        status, headers, level = _sorted_trouble(problem)
+        outcome, status, headers, level = _sorted_trouble(problem)
+        # What could not be read is one event: nobody knows how many it was.
+        self.counts[outcome].inc(len(self.arrived) or 1)
         reason = str(problem) or type(problem).__name__
         if status == 500 and not headers:
             reason = f"{type(problem).__name__} in {self.contract.source}: {reason}"
@@ -220,15 +229,20 @@ class _Run:
         return json_answer({"error": reason}, status, headers)
 
 
-def _sorted_trouble(problem: Exception) -> tuple[int, dict[str, str], int]:
-    """Status, headers and log level: 503 for "not now", 500 with `X-Retry: never` for "never", 500 for a bug."""
+def _sorted_trouble(problem: Exception) -> tuple[str, int, dict[str, str], int]:
+    """Outcome, status, headers and log level.
+
+    503 is "not now", 500 with `X-Retry: never` is "never", 500 alone is a bug.
+    """
     match problem:
         case events.Unacceptable() | database.Refused() | RequestEntityTooLarge():
-            return 500, NEVER_RETRY, WARNING
+            return "never", 500, NEVER_RETRY, WARNING
         case database.Unavailable():
             # The whole function is out of work, not this event alone: whoever sends may pause.
-            return 503, {"Retry-After": "1"}, WARNING
-        case database.Conflict() | NotYet():
-            return 503, {}, WARNING
+            return "not_now", 503, {"Retry-After": "1"}, WARNING
+        case NotYet():
+            return "not_yet", 503, {}, WARNING
+        case database.Conflict():
+            return "not_now", 503, {}, WARNING
         case _:
-            return 500, {}, ERROR
+            return "failed", 500, {}, ERROR

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from triggers.stack import ROOT, Function, load
 
-TRIGGERS = ("gateway", "ingress", "dispatcher", "cron")
+TRIGGERS = ("gateway", "ingress", "dispatcher", "connector", "cron")
 JOBS = ("migrate", "cluster_secrets", "install", "audit", "dead_letters")
 # What migrate loads by name: only the owner of the users knows how to make the first administrator.
 LOADED_BY_NAME = ("functions.auth.first_admin",)

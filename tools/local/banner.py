@@ -14,6 +14,7 @@ Ready after {seconds:.1f} s.
   public API         {gateway}
   broker ingress     {broker}
   functions          {functions}
+  metrics            {metrics}
   PostgreSQL         {database}
   RabbitMQ           {amqp}
   password of admin  {secrets}/admin-password
@@ -43,6 +44,7 @@ def banner(place: Place, plan: Plan, seconds: float) -> str:
         gateway=place.gateway,
         broker=place.broker,
         functions=f"{len(plan.urls)} in {len(ports)} processes, ports {ports[0]} to {ports[-1]}",
+        metrics=f"prometheus --config.file={place.prometheus_file}",
         database=_address(plan.surroundings.database),
         amqp=_address(plan.surroundings.amqp),
         secrets=place.secrets,

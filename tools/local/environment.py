@@ -25,6 +25,7 @@ PREFIXES = (
     "CRON_",
     "GATEWAY_TIMEOUT_",
     "RETENTION_",
+    "OTEL_",
 )
 
 
@@ -62,12 +63,13 @@ class Surroundings:
             **(self._of_auth() if owner == "auth" else {}),
         }
 
-    def of_trigger(self, name: str, port: int | None = None) -> dict[str, str]:
+    def of_trigger(self, name: str, port: int | None = None, metrics_port: int | None = None) -> dict[str, str]:
         """The environment of a trigger: only those that speak AMQP get the address of RabbitMQ."""
         return {
             **self._of_all(),
             **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),
             **({"HOST": HOST, "PORT": str(port)} if port else {}),
+            **({"METRICS_PORT": str(metrics_port)} if metrics_port else {}),
         }
 
     def _of_all(self) -> dict[str, str]:

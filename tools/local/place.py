@@ -16,6 +16,7 @@ from tools.local.rabbitmq import RabbitMQ
 PORTS = {
     "GATEWAY_PORT": 8000,
     "BROKER_PORT": 8001,
+    "METRICS_PORT": 8010,
     "FUNCTIONS_PORT": 8100,
     Postgres.port_variable: 25432,
     RabbitMQ.port_variable: 25673,
@@ -47,6 +48,10 @@ class Place:
     @property
     def function_urls(self) -> Path:
         return self.directory / "functions.json"
+
+    @property
+    def prometheus_file(self) -> Path:
+        return self.directory / "prometheus.yml"
 
     @property
     def run_file(self) -> Path:
@@ -105,7 +110,7 @@ class Place:
         self.rabbitmq().remove()
         for folder in (self.secrets, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.function_urls, self.run_file, self.directory / "run.lock"):
+        for file in (self.function_urls, self.prometheus_file, self.run_file, self.directory / "run.lock"):
             file.unlink(missing_ok=True)
         if self.directory.exists() and not any(self.directory.iterdir()):
             self.directory.rmdir()

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from tools.local.children import Child
 from tools.local.environment import HOST, Surroundings
@@ -27,6 +28,8 @@ class Plan:
         self.place = place
         self.urls: dict[str, str] = {}
         self.ports = {"gateway": place.ports["GATEWAY_PORT"], "ingress": place.ports["BROKER_PORT"]}
+        first = place.ports["METRICS_PORT"]
+        self.metrics_ports = {name: first + at for at, name in enumerate(("gateway", "dispatcher", "cron"))}
         self.surroundings = Surroundings(
             place.secrets, place.function_urls, database=database, amqp=amqp, broker=place.broker
         )
@@ -41,6 +44,19 @@ class Plan:
         return [*self.triggers.values(), *self.functions]
 
     @property
+    def all_ports(self) -> dict[str, int]:
+        """Every port that is listened on, by what it is for."""
+        return self.ports | {f"{name} metrics": port for name, port in self.metrics_ports.items()}
+
+    @property
+    def scraped(self) -> dict[str, tuple[str, str]]:
+        """Where Prometheus finds figures: host and port, and path, by the job's name."""
+        ports = self.metrics_ports | {name: port for name, port in self.ports.items() if name != "gateway"}
+        own = {name: (f"{HOST}:{port}", "/_/metrics") for name, port in ports.items()}
+        figures = {name: url for name, url in self.urls.items() if name.endswith("-figures")}
+        return own | {name: _parts(url) for name, url in figures.items()}
+
+    @property
     def stop_order(self) -> list[list[Child]]:
         """Who stops together: what lets work in goes first, what it needs goes last."""
         first = [("gateway", "cron"), ("dispatcher", "ingress")]
@@ -48,6 +64,8 @@ class Plan:
 
     def variable(self, name: str) -> str:
         """The variable that moves a process to another port."""
+        if name.endswith(" metrics"):
+            return "METRICS_PORT"
         return {"gateway": "GATEWAY_PORT", "ingress": "BROKER_PORT"}.get(name, "FUNCTIONS_PORT")
 
     def _host(self, port: int, functions: list[Function]) -> Child:
@@ -73,10 +91,16 @@ class Plan:
         port = self.ports.get(name)
         health = f"http://{HOST}:{port}/health" if port else None
         command = [sys.executable, "-m", f"triggers.{name}"]
-        return Child(name, command, self.surroundings.of_trigger(name, port), self._log(name), health)
+        environment = self.surroundings.of_trigger(name, port, self.metrics_ports.get(name))
+        return Child(name, command, environment, self._log(name), health)
 
     def _log(self, name: str) -> Path:
         return self.place.logs / f"{name}.log"
+
+
+def _parts(url: str) -> tuple[str, str]:
+    address = urlsplit(url + "/internal/figures")
+    return address.netloc, address.path
 
 
 def _by_owner(functions: Iterable[Function]) -> list[list[Function]]:

@@ -22,6 +22,7 @@ from tools.local.postgres import Postgres
 from tools.local.private_files import write_private
 from tools.local.processes import StartFailed, born, end, last_lines, require_free, send, wait_until
 from tools.local.rabbitmq import RabbitMQ, speaks_amqp
+from tools.local.scrape import configuration
 
 TICK = 0.1
 PROGRESS_EVERY = 5
@@ -86,7 +87,7 @@ class Stack:
         """Raise StartFailed for a port that is taken, or wanted twice, before anything is started."""
         servers = {type(server).__name__: server for server in (self.postgres, self.rabbitmq) if server}
         wanted = {server.port: name for name, server in servers.items()}
-        for name, port in self.plan.ports.items():
+        for name, port in self.plan.all_ports.items():
             variable = self.plan.variable(name)
             if port in wanted:
                 raise StartFailed(f"port {port} is for {wanted[port]} and for {name}: set {variable} to another")
@@ -97,6 +98,7 @@ class Stack:
         """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
         self.place.logs.mkdir(exist_ok=True)
         write_private(self.place.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
+        write_private(self.place.prometheus_file, configuration(self.plan))
         triggers = self.plan.triggers
         self._servers["RabbitMQ"] = self._pool.submit(self._start_rabbitmq)
         self._servers["PostgreSQL"] = self._pool.submit(self._start_database)

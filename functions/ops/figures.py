@@ -1,0 +1,27 @@
+"""Tell how many dead letters wait for a person, as Prometheus reads it."""
+
+from functions.shared.database import Database
+from functions.shared.metrics import TEXT, figure, text_of
+from functions.shared.rest import Response, rest
+
+# Replayed ones stay in the table; the index holds the others alone.
+WAITING = "SELECT function, count(*) AS letters FROM dead_letters WHERE replayed_at IS NULL GROUP BY function"
+
+OLDEST = """
+    SELECT coalesce(extract(epoch FROM now() - min(first_at)), 0) AS age FROM dead_letters WHERE replayed_at IS NULL
+"""
+
+
+@rest("GET", "/internal/figures", caller="internal")
+def figures(db: Database) -> Response[bytes]:
+    """One snapshot; 503 when there is no database. The functions are those that have a trigger, so they are few."""
+    db.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    letters = {(row.function,): row.letters for row in db.rows(WAITING)}
+    return Response(
+        text_of(
+            figure("dead_letters_waiting", "Dead letters that nobody has replayed", sum(letters.values())),
+            figure("dead_letters_waiting_of_function", "The same, by who failed", letters, ("function",)),
+            figure("dead_letters_oldest_age_seconds", "Age of the oldest of them", float(db.row(OLDEST).age)),
+        ),
+        headers={"Content-Type": TEXT},
+    )

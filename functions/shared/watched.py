@@ -1,0 +1,57 @@
+"""What is the same at every function's door: probes are answered, everything else is counted and timed."""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flask import Request
+
+from functions.shared import probes
+from functions.shared.answers import Answer
+from functions.shared.metrics import Gauge, Histogram
+
+REQUESTS = Histogram(
+    "function_request_duration_seconds", "Requests to functions, by their outcome", ["function", "outcome"]
+)
+BUSY = Gauge(
+    "function_requests_in_progress", "Requests that functions work on", ["function"], multiprocess_mode="livesum"
+)
+
+
+def deployed_name(function: Callable) -> str:
+    """The name under which a function is deployed: its owner and its file."""
+    path = Path(function.__code__.co_filename)
+    return f"{path.parent.name}-{path.stem}".replace("_", "-")
+
+
+def outcome_of(status: int) -> str:
+    """A word for a status: few of them, so that every function has few series."""
+    if status < 400:
+        return "ok"
+    if status < 500:
+        return "refused"
+    return "not_now" if status == 503 else "failed"
+
+
+def watched(
+    function: Callable, handle: Callable[[Request], Answer] | None = None, needs_database: bool = True
+) -> Callable[[Request], Answer]:
+    """`function` with everything that is the same; where it takes no request, `handle` calls it."""
+    name, handle = deployed_name(function), handle or function
+    busy = BUSY.labels(name)
+
+    @functools.wraps(function)
+    def watch(request: Request) -> Answer:
+        if probe := probes.answer(request, needs_database):
+            return probe
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            with busy.track_inprogress():
+                answer = handle(request)
+            outcome = outcome_of(answer[1])
+            return answer
+        finally:
+            REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
+
+    return watch
