@@ -15,7 +15,8 @@ def answer(request: Request, needs_database: bool = True) -> Answer | None:
         return json_answer({"status": "UP"})
     if request.path.endswith("/_/ready"):
         return _ready() if needs_database else json_answer({"status": "UP"})
-    if request.path.endswith(metrics.PATH):
+    # Exactly: a public path with placeholders may end alike, and figures are not for everybody.
+    if request.path == metrics.PATH:
         return metrics.answer()
     return None
 
