@@ -248,6 +248,9 @@ def _answers(gives: Any) -> list[Any]:
 
 
 def _json(description: str, bodies: list[Any]) -> dict[str, Any]:
+    if bodies == [bytes]:
+        # What goes out as it is: text for Prometheus.
+        return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
     schemas = [_schema_of(body) for body in bodies]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -14,7 +14,10 @@ OLDEST = """
 
 @rest("GET", "/internal/figures", caller="internal")
 def figures(db: Database) -> Response[bytes]:
-    """One snapshot; 503 when there is no database. The functions are those that have a trigger, so they are few."""
+    """One snapshot, in Prometheus' text format.
+
+    The functions are those that have a trigger, so they are few.
+    """
     db.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     letters = {(row.function,): row.letters for row in db.rows(WAITING)}
     return Response(

@@ -31,7 +31,7 @@ OUTBOX = """
 
 @rest("GET", "/internal/figures", caller="internal")
 def figures(db: Database) -> Response[bytes]:
-    """One snapshot; 503 when there is no database."""
+    """One snapshot, in Prometheus' text format. The reasons are the few texts that the result writes."""
     db.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     standing = {row.status: row for row in db.rows(OPEN)}
     return Response(
