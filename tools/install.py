@@ -1,6 +1,7 @@
 """Make what an installation keeps to itself: keys, passwords, a client secret. None ships with the code.
 
-`python -m tools.install DIR` makes what is missing in DIR and keeps what is there.
+`python -m tools.install DIR` makes what is missing in DIR and keeps what is there. `--database HOST:PORT/NAME` also
+writes DIR/deployment: a file for every secret that stack.yml names, each with the content that a function reads.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.local.environment import role_url
 from tools.local.private_files import locked, password, write_private
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
@@ -45,6 +47,23 @@ def _add_roles(path: Path) -> list[str]:
     return [path.name] if missing else []
 
 
+def deployment(directory: Path, database: str) -> dict[str, str]:
+    """The secrets that functions read, by the names in stack.yml; `database` is HOST:PORT/NAME."""
+    roles = json.loads((directory / "roles.json").read_text())
+    address = f"postgresql://{database}"
+    urls = {f"{owner}-database-url": role_url(address, owner, roles[owner]) for owner in owners()}
+    return urls | {name: (directory / file).read_text() for name, file in DEPLOYED.items()}
+
+
+def write_deployment(directory: Path, database: str) -> Path:
+    """Write those secrets to files, anew each time, and give their folder."""
+    folder = directory / "deployment"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, value in deployment(directory, database).items():
+        write_private(folder / name, value)
+    return folder
+
+
 def _private_key(_: Path) -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -70,16 +89,27 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "oauth-client-secret": lambda _: password(),
 }
 
+# Secrets of stack.yml that are files of an installation as they are; the others are the owners' databases.
+DEPLOYED = {
+    "jwt-public-key": "jwt-public.pem",
+    "jwt-private-key": "jwt-private.pem",
+    "oauth-client-secret": "oauth-client-secret",
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.install", description=__doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="where the files are kept, for you alone")
-    directory = parser.parse_args().directory
+    parser.add_argument("--database", metavar="HOST:PORT/NAME", help="where the functions reach the database")
+    told = parser.parse_args()
     try:
-        made = install(directory)
+        made = install(told.directory)
+        deployed = write_deployment(told.directory, told.database) if told.database else None
     except OSError as problem:
-        sys.exit(f"{directory}: expected a directory that can be written, got: {problem.strerror}")
-    print(f"{directory}: made {', '.join(made)}" if made else f"{directory}: nothing to do")
+        sys.exit(f"{told.directory}: expected a directory that can be written, got: {problem.strerror}")
+    print(f"{told.directory}: made {', '.join(made)}" if made else f"{told.directory}: nothing to do")
+    if deployed:
+        print(f"{deployed}: a file for each secret of stack.yml")
 
 
 if __name__ == "__main__":
