@@ -112,7 +112,7 @@ class Rows:
         return row and row[0]
 
 
-def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
+def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENCE, every: float = 0.02) -> Any:
     """Wait until `condition` gives something true, and give that; fail naming `what` was waited for."""
     found: list[Any] = []
 
@@ -120,7 +120,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
         found[:] = [condition()]
         return bool(found[0])
 
-    assert wait_until(ask, seconds), f"not within {seconds} s: {what}"
+    assert wait_until(ask, seconds, every), f"not within {seconds} s: {what}"
     return found[0]
 
 

@@ -8,10 +8,26 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import audit, registered
+from tests.platforms.broker.figures import Figures, table
 from tests.platforms.broker.plane import OnKnative, Prepared
 from tests.stories.conftest import Stage
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
+
+FIGURES = pytest.StashKey[list[Figures]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures, when some were taken."""
+    if figures := config.stash.get(FIGURES, []):
+        terminalreporter.section("orders on Knative's broker and on ours (quorum queues; a shared machine)")
+        terminalreporter.write_line("\n".join(table(figures)))
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> list[Figures]:
+    """What is shown at the end."""
+    return pytestconfig.stash.setdefault(FIGURES, [])
 
 
 @pytest.fixture(scope="package")

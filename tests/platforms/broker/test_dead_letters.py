@@ -1,0 +1,87 @@
+"""What Knative's dispatchers give up comes to our sink of dead letters, and can be sent again from there."""
+
+import signal
+from typing import Any
+
+from functions.shared.events import STRUCTURED
+from tests.platforms.broker.plane import OnKnative
+from tests.platforms.broker.topology import Trigger
+from tests.stories.conftest import Stage
+from tests.system import eventually
+from tools.dead_letters import letters, replay
+from triggers.stack import by_event
+
+BAD = """{"specversion": "1.0", "type": "homework.arch.order.newOrder", "source": "/story", "id": "%s",
+          "subject": "%s", "data": {"orderId": "%s", "amount": "a lot"}}"""
+
+
+def letter_of(system: OnKnative, times: int = 1, **facts: str) -> Any:
+    """The dead letter with this id or subject, once it was kept so many times."""
+    ((column, value),) = facts.items()
+    asked = f"SELECT * FROM ops.dead_letters WHERE {column} = :value AND times = :times"
+    return eventually(lambda: system.sql.row(asked, value=value, times=times), f"the dead letter of {value}")
+
+
+def sent_again(system: OnKnative, number: int) -> None:
+    """What the command for dead letters does."""
+    connection = system.sql.connected()
+    try:
+        (letter,) = letters(connection, number)
+        replay(connection, letter, system.broker.base)
+    finally:
+        connection.close()
+
+
+def test_an_event_that_nobody_can_handle_is_kept_with_function_and_code(stage: Stage):
+    bad = f"bad-{stage.dish()}"
+    sent = stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
+    assert sent.status == 202
+    letter = letter_of(stage.system, id=bad)
+
+    assert (letter.function, letter.reason, letter.subject) == ("order-new-order", "500", bad)
+    assert '"amount":"a lot"' in letter.event
+    assert "knativeerror" not in letter.event
+    sent_again(stage.system, letter.number)
+    assert letter_of(stage.system, times=2, id=bad).replayed_at is None
+
+
+def test_an_event_whose_function_was_away_too_long_is_kept_and_goes_on_when_sent_again(stage: Stage):
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    function = stage.system.process("store-booking-food")
+    function.signal(signal.SIGKILL)
+    try:
+        order = stage.order(guest, stage.body(guest, dish))
+        letter = letter_of(stage.system, subject=order)
+    finally:
+        stage.system.start_process(function.name)
+    assert (letter.function, letter.reason) == ("store-booking-food", "-1")
+    assert stage.status(order) == "Created"
+
+    sent_again(stage.system, letter.number)
+    assert stage.settled(order) == ["Completed"]
+    assert stage.stock(dish) == 8
+
+
+def test_what_rabbitmq_itself_gives_up_goes_to_the_sink_too(stage: Stage):
+    system, trigger = stage.system, Trigger(by_event("order.result"))
+    lost = f"rejected-{stage.dish()}"
+    system.plane.stop(system.plane.dispatcher(trigger.function.name))
+    channel = system.channel()
+    reject_one(system, channel, trigger, lost)
+    system.plane.start(system.plane.dispatcher(trigger.function.name))
+
+    assert letter_of(system, id=lost).function == "unknown"
+    channel.connection.close()
+
+
+def reject_one(system: OnKnative, channel: Any, trigger: Trigger, id: str) -> None:
+    """Take an event with this id off the trigger's queue, and refuse it: the policy says where it goes."""
+    event = BAD.replace("order.newOrder", "order.result") % (id, id, id)
+    assert system.broker.post("/", data=event, headers={"Content-Type": STRUCTURED}).status == 202
+    method, _, _ = eventually(lambda: taken(channel, trigger.queue), "the event")
+    channel.basic_reject(method.delivery_tag, requeue=False)
+
+
+def taken(channel: Any, queue: str) -> tuple | None:
+    message = channel.basic_get(queue)
+    return message if message[0] else None
