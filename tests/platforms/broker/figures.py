@@ -10,7 +10,7 @@ from tests.platforms.broker.plane import OnKnative
 from tests.system import eventually
 from tools.bench import DISH, LATENCIES, STOCK, Client
 
-ALONE, AT_ONCE = 15, 100
+WARM_UP, ALONE, AT_ONCE = 20, 15, 100
 HEADER = ("ingress", "dispatcher", "alone, p50 ms", "p95 ms", "at once, orders/s")
 
 
@@ -35,6 +35,7 @@ def measured(system: OnKnative, ingress: str, dispatcher: str) -> Figures:
     connection = system.sql.connected()
     try:
         connection.run(STOCK, dish=DISH)
+        all_at_once(Client(system.gateway.base, connection), WARM_UP)
         latencies = one_by_one(Client(system.gateway.base, connection), ALONE)
         rate = all_at_once(Client(system.gateway.base, connection), AT_ONCE)
         return Figures(ingress, dispatcher, latencies, rate)

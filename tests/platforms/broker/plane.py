@@ -41,6 +41,8 @@ DELIVERY = {
     "TIMEOUT": "15s",
     "PARALLELISM": "10",
 }
+# Otherwise the dispatchers write every reply into their logs, with the data: who ordered what for when.
+LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
 # What the stories need besides the steps: the way in of clients, the clock's functions, health.
 CALLED = {
     *("auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add"),
@@ -77,6 +79,7 @@ class Plane:
             "EXCHANGE_NAME": EXCHANGE,
             "BROKER_INGRESS_URL": ingress,
             "RABBIT_URL": amqp,
+            "K_LOGGING_CONFIG": json.dumps(LOGGING),
             **DELIVERY,
         }
         self._address, self._amqp, self._urls, self._logs = ingress, amqp, urls, logs
@@ -143,6 +146,10 @@ class Plane:
     def dispatcher(self, function: str) -> Child:
         """The dispatcher of a function's trigger."""
         return next(each for each in self.dispatchers if each.name == f"knative-{function}-dispatcher")
+
+    def told(self) -> str:
+        """Everything in the logs of these programs."""
+        return "".join(path.read_text(errors="replace") for path in self._logs.glob("knative-*.log"))
 
     def takes_events(self) -> bool:
         """Whether the ingress listens; it answers nothing but a POST of an event with success."""

@@ -1,6 +1,7 @@
 """The stories of whole orders, the same ones as everywhere, on Knative's ingress and dispatchers."""
 
 # ruff: noqa: F401 - pytest finds them here, and plays them on the stage of this folder
+from tests.stories.conftest import Stage
 from tests.stories.test_completed import (
     test_a_dish_that_is_named_twice_is_reserved_in_one,
     test_an_order_is_paid_cooked_delivered_and_told_of,
@@ -16,3 +17,12 @@ from tests.stories.test_same_message import (
     test_the_same_message_a_hundred_times_at_once_is_one_order,
     test_the_same_message_twice_is_one_order,
 )
+
+
+def test_their_logs_do_not_tell_who_ordered_what(stage: Stage):
+    guest, dish = stage.new_user(100), stage.dish()
+    order = stage.order(guest, stage.body(guest, dish))
+    assert stage.settled(order) == ["Completed"]
+
+    told = stage.system.plane.told()
+    assert [guest.username in told, guest.email in told, str(dish) in told] == [False, False, False]
