@@ -27,6 +27,7 @@ class Program(NamedTuple):
     name: str
     module: str
     package: str
+    config: str = ""  # the folder of its module with the manifests that it is installed with
 
 
 class Missing(Exception):
@@ -42,9 +43,9 @@ TABLE = """
     interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
     interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl
     interop-api kn kn knative.dev/client/cmd/kn
-    interop-api eventing-webhook eventing knative.dev/eventing/cmd/webhook
-    interop-api serving-webhook serving knative.dev/serving/cmd/webhook
-    interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker
+    interop-api eventing-webhook eventing knative.dev/eventing/cmd/webhook config/core
+    interop-api serving-webhook serving knative.dev/serving/cmd/webhook config/core
+    interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker config/broker
     interop-api faas-cli faas-cli github.com/openfaas/faas-cli
 """
 PROGRAMS = [Program(*row.split()) for row in TABLE.splitlines() if row]
@@ -66,27 +67,59 @@ def place(program: Program) -> Path:
     return CACHE / f"{program.name}-{hashlib.sha256(made_of).hexdigest()[:16]}" / program.name
 
 
-def find(name: str) -> Path:
-    """Where the built program is; Missing says how to build it."""
+def is_built(program: Program) -> bool:
+    return place(program).exists() and (not program.config or configuration(program).exists())
+
+
+def configuration(program: Program) -> Path:
+    """The manifests that it is installed with, kept beside it: a cache that was moved has no module."""
+    return place(program).with_name("config.yaml")
+
+
+def named(name: str) -> Program:
+    """The program of this name; Missing says how to build it."""
     program = next(each for each in PROGRAMS if each.name == name)
-    if not place(program).exists():
+    if not is_built(program):
         raise Missing(f"{name} is not built yet: make {program.group} builds it")
-    return place(program)
+    return program
+
+
+def find(name: str) -> Path:
+    """Where the built program is."""
+    return place(named(name))
 
 
 def build(program: Program) -> None:
     if not shutil.which("go"):
         raise Missing(f"{program.name} is built with Go 1.26 or newer, and there is no go on the PATH: install it")
-    target = place(program)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    place(program).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
-        made = Path(folder) / program.name
-        command = ["go", "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package]
-        subprocess.run(command, cwd=folder, env=os.environ | OFFICIAL, check=True, stdin=subprocess.DEVNULL)
-        # Two runs at once may both build; the rename makes sure that neither sees half a program.
-        shutil.copy2(made, target.with_suffix(f".{os.getpid()}"))
-        target.with_suffix(f".{os.getpid()}").rename(target)
+        if program.config:
+            keep_configuration(program, folder)
+        if not place(program).exists():
+            made = Path(folder) / program.name
+            go(folder, "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package)
+            put(made, place(program))
+
+
+def keep_configuration(program: Program, folder: str) -> None:
+    module = Path(go(folder, "list", "-f", "{{.Module.Dir}}", program.package).strip())
+    texts = [path.read_text("utf-8") for path in sorted((module / program.config).rglob("*.yaml"))]
+    made = Path(folder) / "config.yaml"
+    made.write_text("\n---\n".join(texts), "utf-8")
+    put(made, configuration(program))
+
+
+def go(folder: str, *arguments: object) -> str:
+    return subprocess.run(["go", *arguments], cwd=folder, env=os.environ | OFFICIAL, check=True, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout
+
+
+def put(made: Path, target: Path) -> None:
+    """Two runs at once may both build; the rename makes sure that neither sees half a file."""
+    shutil.copy2(made, target.with_suffix(f".{os.getpid()}"))
+    target.with_suffix(f".{os.getpid()}").rename(target)
 
 
 def chosen(names: list[str]) -> list[Program]:
@@ -104,7 +137,7 @@ def main() -> int:
     parser.add_argument("--cached", action="store_true", help="build nothing, end with 3 when one is missing")
     arguments = parser.parse_args()
     try:
-        missing = [program for program in chosen(arguments.names) if not place(program).exists()]
+        missing = [program for program in chosen(arguments.names) if not is_built(program)]
         if arguments.cached:
             print("\n".join(f"not built yet: {program.name}" for program in missing), end="\n" if missing else "")
             return 3 if missing else 0
