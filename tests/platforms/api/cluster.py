@@ -73,7 +73,9 @@ class Cluster:
         """kubectl, with documents as its file where it gets any."""
         if documents is None:
             return self.run("kubectl", *arguments, fine=fine)
-        return self.run("kubectl", *arguments, "--filename", "-", text=json.dumps(listed(documents)), fine=fine)
+        # One after the other: of a List kubectl would check the fields itself, by rules of its own.
+        text = "\n---\n".join(map(json.dumps, documents))
+        return self.run("kubectl", *arguments, "--filename", "-", text=text, fine=fine)
 
     def get(self, *arguments: object) -> Any:
         """Whatever kubectl gets, as objects."""
@@ -182,7 +184,3 @@ def namespace(name: str) -> dict:
 
 def account(namespace: str) -> dict:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
-
-
-def listed(documents: list[dict]) -> dict:
-    return {"apiVersion": "v1", "kind": "List", "items": documents}

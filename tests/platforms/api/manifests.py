@@ -3,7 +3,8 @@
 import copy
 import subprocess
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -64,33 +65,30 @@ def elsewhere(document: dict, name: str) -> dict:
 def changed(document: dict, path: tuple, value: Any) -> dict:
     """A copy with another value at one place."""
     made = copy.deepcopy(document)
-    inner = made
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[path[-1]] = value
+    reduce(getitem, path[:-1], made)[path[-1]] = value
     return made
 
 
-def fields(part: Any, path: tuple = ()) -> Iterator[tuple]:
-    """The paths of all fields whose names are the schema's; what is below a map of free keys is not."""
-    if isinstance(part, list):
-        for number, each in enumerate(part):
-            yield from fields(each, (*path, number))
-    elif isinstance(part, dict):
-        for key, each in part.items():
-            if path or key not in ("apiVersion", "kind"):
-                yield (*path, key)
-            if key not in FREE:
-                yield from fields(each, (*path, key))
+def fields(document: dict) -> list[tuple]:
+    """The path of every field that the document uses and whose name is the schema's; of several alike the first."""
+    paths = {tuple(key for key in path if isinstance(key, str)): path for path in reversed(list(_below(document)))}
+    # Without the first three kubectl does not know where to send the document.
+    return [path for name, path in paths.items() if name not in (("apiVersion",), ("kind",), ("metadata",))]
+
+
+def _below(part: Any, path: tuple = ()) -> Iterator[tuple]:
+    inner = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
+    for key, each in inner:
+        yield (*path, key)
+        if key not in FREE:
+            yield from _below(each, (*path, key))
 
 
 def mistyped(document: dict, path: tuple) -> dict:
     """A copy with one letter too many in the name of this field."""
     made = copy.deepcopy(document)
-    inner = made
-    for key in path[:-1]:
-        inner = inner[key]
-    inner[f"{path[-1]}x"] = inner.pop(path[-1])
+    holder = reduce(getitem, path[:-1], made)
+    holder[f"{path[-1]}x"] = holder.pop(path[-1])
     return made
 
 

@@ -1,7 +1,7 @@
 """Knative's admission webhooks beside the API server: they say what a CRD's schema cannot.
 
-Each is installed by its project's own manifests, with two changes for a server without nodes: its Service points at this
-machine, and its port is the one that the program listens on here.
+Each is installed by its project's own manifests, with two changes for a server without nodes: its Service points at
+this machine, and its port is the one that the program listens on here.
 """
 
 from pathlib import Path
@@ -91,9 +91,8 @@ def manifests(webhook: Webhook, port: int) -> list[dict]:
 def aimed(document: dict, port: int) -> dict:
     """The document, and where it makes the API server call the webhook, at this port."""
     calls = [each["clientConfig"] for each in document.get("webhooks", [])]
-    conversion = document.get("spec", {}).get("conversion", {}) if document["kind"] == "CustomResourceDefinition" else {}
-    if "webhook" in conversion:
-        calls.append(conversion["webhook"]["clientConfig"])
+    if document["kind"] == "CustomResourceDefinition" and "webhook" in document["spec"].get("conversion", {}):
+        calls.append(document["spec"]["conversion"]["webhook"]["clientConfig"])
     for call in calls:
         call["service"]["port"] = port
     return document
