@@ -1,7 +1,8 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench interop interop-api
+.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench \
+	manifests images build-contexts deploy undeploy interop interop-api
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -54,6 +55,23 @@ schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
 
 readme: bootstrap ## generate the README's tables and picture
 	@$(PYTHON) -m tools.readme
+
+manifests: bootstrap ## generate the manifests of k8s/ and stack-ce.yml from stack.yml
+	@$(PYTHON) -m tools.manifests
+	@$(PYTHON) -m tools.profile_ce
+
+images: bootstrap ## build the images (names="billing triggers" registry= version= push=1)
+	@$(PYTHON) -m tools.image.build $(names) $(call flag,registry) $(call flag,version) $(if $(push),--push)
+
+build-contexts: bootstrap ## prepare a build context for every function with faas-cli, without building
+	@mkdir -p template/dockerfile && echo 'language: dockerfile' > template/dockerfile/template.yml
+	@faas-cli build --shrinkwrap -f stack.yml
+
+deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version=)
+	@$(PYTHON) -m tools.deploy up $(call flag,overlay) $(call flag,registry) $(call flag,version)
+
+undeploy: bootstrap ## take it away again, the data not (overlay=production everything=1)
+	@$(PYTHON) -m tools.deploy down $(call flag,overlay) $(if $(everything),--everything)
 
 interop: bootstrap ## run the platforms' own brokers and gateways with our functions (builds them: Go; ten minutes once)
 	@$(PYTHON) -m tests.platforms.programs interop

@@ -144,3 +144,8 @@ def test_a_function_that_is_away_is_503_as_json(http):
     answer = http.get("/away")
     assert (503, "Service Unavailable", "/away") == error(answer)
     assert "1" == answer.headers["Retry-After"]
+
+
+def test_a_probe_is_answered_by_the_gateway_itself(http, function):
+    answer = http.get("/_/health")
+    assert (200, {"status": "UP"}, 0) == (answer.status, answer.json, len(function.calls))

@@ -79,6 +79,8 @@ class Gateway:
     @Request.application
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
+        if request.path == "/_/health":
+            return Response('{"status":"UP"}', content_type="application/json")
         began = time.perf_counter()
         functions = self._routes.of(request.path)
         function = functions.get(request.method)

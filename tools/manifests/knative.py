@@ -10,6 +10,9 @@ Document = dict[str, Any]
 NAMESPACE = "food"
 BROKER = "food"
 PORT = 8080
+# The service that knows every public path, and where it tells its figures: beside the ports of Knative's own proxy.
+FALLBACK = "public-host"
+METRICS_PORT = 9095
 SECRETS = "/var/openfaas/secrets"
 DEAD_LETTER_SINK = "ops-dead-letter"
 INSIDE = {
@@ -116,14 +119,12 @@ def _container(
 def gateway(bundled: bool) -> Document:
     """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all."""
     inside = BUNDLED if bundled else INSIDE
-    environment = {"FUNCTION_URL": inside["FUNCTION_URL"]}
+    environment = {"FUNCTION_URL": inside["FUNCTION_URL"], "METRICS_PORT": str(METRICS_PORT)}
     container = _container(
         image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
     )
     container = {"image": container["image"], "args": ["gateway"], **container}
-    for probe in ("readinessProbe", "livenessProbe"):
-        container[probe] = {**container[probe], "httpGet": {"path": "/_/health"}}
-    return _service("public-host", labels("gateway"), (1, 5), container, ())
+    return _service(FALLBACK, labels("gateway"), (1, 5), container, ())
 
 
 def trigger_of(one: Listed, bundled: bool) -> Document:

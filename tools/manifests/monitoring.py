@@ -2,37 +2,61 @@
 
 import yaml
 
-from tools.manifests.knative import NAMESPACE, PORT, Document, document, labels
+from tools.manifests.knative import FALLBACK, METRICS_PORT, NAMESPACE, PORT, Document, document, labels
 from triggers.stack import ROOT
 
 RULES = ROOT / "k8s" / "prometheus" / "rules.yaml"
 DASHBOARD = ROOT / "k8s" / "grafana" / "food-orders.json"
 EVERY = "15s"
 LABELS = {"labels": labels("monitoring")}
-# The figures of orders and dead letters come from functions that ask their tables, so more seldom.
-FIGURES = {"order-figures": "order", "ops-figures": "ops"}
+SERVICE = "serving.knative.dev/service"
+FIGURES = ("order-figures", "ops-figures")
 
 
 def functions() -> list[Document]:
-    """Every instance of a Knative service by itself: behind the service's name they would take turns."""
-    part = {"matchLabels": {"app.kubernetes.io/part-of": "food"}}
-    is_service = [{"key": "serving.knative.dev/service", "operator": "Exists"}]
-    spec = {
-        "selector": {**part, "matchExpressions": is_service},
-        "podMetricsEndpoints": [{**_endpoint("/_/metrics"), "portNumber": PORT, "relabelings": [_named()]}],
-    }
-    return [document("monitoring.coreos.com/v1", "PodMonitor", "functions", spec, **LABELS)]
+    """Every instance of a Knative service by itself: behind the service's name they would take turns.
+
+    The figures of orders and dead letters come from two functions that ask their owner's tables. The public host is
+    open to everybody, so it tells its own figures at another port.
+    """
+    own = _endpoint("/_/metrics")
+    figures = _endpoint("/internal/figures")
+    elsewhere = {**own, "relabelings": [*own["relabelings"], _at_port(METRICS_PORT)]}
+    return [
+        _monitor("functions", _services("NotIn", FALLBACK), own),
+        _monitor("figures", _services("In", *FIGURES), figures),
+        _monitor("public-host", _services("In", FALLBACK), elsewhere),
+    ]
 
 
-def _endpoint(path: str, every: str = EVERY) -> Document:
-    return {"path": path, "interval": every, "scrapeTimeout": "10s"}
-
-
-def _named() -> Document:
+def _services(operator: str, *names: str) -> Document:
     return {
-        "sourceLabels": ["__meta_kubernetes_pod_label_serving_knative_dev_service"],
-        "targetLabel": "service",
+        "matchLabels": {"app.kubernetes.io/part-of": "food"},
+        "matchExpressions": [
+            {"key": SERVICE, "operator": "Exists"},
+            {"key": SERVICE, "operator": operator, "values": [*names]},
+        ],
     }
+
+
+def _endpoint(path: str) -> Document:
+    service = {"sourceLabels": ["__meta_kubernetes_pod_label_serving_knative_dev_service"], "targetLabel": "service"}
+    times = {"interval": EVERY, "scrapeTimeout": "10s"}
+    return {"path": path, "portNumber": PORT, **times, "relabelings": [service]}
+
+
+def _at_port(port: int) -> Document:
+    # A Knative service declares one port, and only declared ones can be named.
+    return {
+        "sourceLabels": ["__meta_kubernetes_pod_ip"],
+        "targetLabel": "__address__",
+        "replacement": f"$1:{port}",
+    }
+
+
+def _monitor(name: str, selector: Document, endpoint: Document) -> Document:
+    spec = {"selector": selector, "podMetricsEndpoints": [endpoint]}
+    return document("monitoring.coreos.com/v1", "PodMonitor", name, spec, **LABELS)
 
 
 def servers() -> list[Document]:

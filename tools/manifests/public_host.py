@@ -9,12 +9,11 @@ import itertools
 import re
 from typing import Any
 
-from tools.manifests.knative import NAMESPACE, Document, document, labels
+from tools.manifests.knative import FALLBACK, NAMESPACE, Document, document, labels
 from tools.manifests.listed import listed
 from triggers.stack import Function
 
 HOST = "arch.homework"
-FALLBACK = "public-host"
 LABELS = {"labels": labels("public-host")}
 # The Gateway API takes sixteen rules in one route; the last one of ours is kept for the fallback.
 MOST_RULES = 15
