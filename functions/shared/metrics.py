@@ -19,6 +19,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
     values,
 )
@@ -59,6 +60,8 @@ def _share_figures() -> None:
         atexit.register(_remove, os.environ[VARIABLE], os.getpid())
     # The library has looked at the variable when it was imported, and is made to look again.
     values.ValueClass = values.get_value_class()
+    # When a figure was first seen: nobody asks, and it is one series more for each.
+    disable_created_metrics()
 
 
 def _remove(directory: str, maker: int) -> None:

