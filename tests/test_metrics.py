@@ -164,7 +164,8 @@ def alone(fresh_database: Callable, secrets: Path, started_alone: Callable) -> C
 ORDER = """
     INSERT INTO "order".orders (order_id, msg_id, username, email, request, amount, redrive_at, status, reason,
                                 accepted_at, ended_at, notified_at, needs_attention_at)
-    VALUES (:id, :id, 'anna', 'anna@example.org', '{}', 1, now(), :status, :reason, now() - interval '1 hour', :ended, :ended, :lost)
+    VALUES (:id, :id, 'anna', 'anna@example.org', '{}', 1, now(), :status, :reason,
+            now() - interval '1 hour', :ended, :ended, :lost)
 """
 NOW, LONG_AGO = datetime.now(UTC), datetime(2020, 1, 1, tzinfo=UTC)
 
