@@ -1,0 +1,210 @@
+"""OpenFaaS with our functions deployed: its own gateway and command, a provider of processes, our broker in front."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import urllib3
+import yaml
+
+from tests.platforms.openfaas.provider import Provider
+from tests.platforms.programs import find
+from tests.processes import trigger
+from tests.system import QUICKLY, Http, Rows, eventually
+from tools.local import children
+from tools.local.children import Child
+from tools.local.environment import ROOT, passed_on, role_url
+from tools.local.processes import free_port, is_free, wait_until
+from tools.local.rabbitmq import RabbitMQ
+from triggers.stack import DEAD_LETTERS, load
+
+# The gateway listens here, and nowhere else.
+PORTS = (8080, 8082)
+GATEWAY = f"http://127.0.0.1:{PORTS[0]}"
+USER, PASSWORD = "admin", "not-a-secret-1"
+# What an order, the calls of the tests and the clock need; the other functions are deployed the same way.
+NEEDED = (
+    "auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add", "billing-balance-get",
+    "order-submit", "order-find", "notification-list-emails", "ops-health",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One way to deploy the functions."""
+
+    name: str
+    file: str
+    address: str
+    layout: str
+    most: int | None
+    from_zero: bool
+
+    @property
+    def deployments(self) -> list[str]:
+        """Those that the tests deploy."""
+        listed = yaml.safe_load((ROOT / self.file).read_text("utf-8"))["functions"]
+        started = {function.name for function in load() if function.topic}
+        return [name for name in listed if self.most or name in started or name in NEEDED]
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("whole", "stack.yml", "/function/{name}", "flat", None, True),
+        Profile("community", "stack-ce.yml", "/function/{owner}/function/{name}", "folder", 15, False),
+    )
+}
+
+
+class Cli:
+    """faas-cli, with a configuration of its own."""
+
+    def __init__(self, directory: Path, **environment: str):
+        self.environment = passed_on(os.environ) | {"OPENFAAS_CONFIG": str(directory / "faas-cli")} | environment
+
+    def run(self, *arguments: str, stdin: str | None = "") -> subprocess.CompletedProcess:
+        command = [str(find("faas-cli")), *arguments]
+        return subprocess.run(
+            command, cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120
+        )
+
+    def __call__(self, *arguments: str, stdin: str | None = "") -> str:
+        """What it prints, when all went well."""
+        done = self.run(*arguments, stdin=stdin)
+        assert done.returncode == 0, f"faas-cli {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+class OpenFaaS:
+    """Everything, in the form in which the stories know the system."""
+
+    def __init__(self, profile: Profile, directory: Path, secrets: Path, database: str, rabbitmq: RabbitMQ):
+        self.profile, self.directory, self.rabbitmq = profile, directory, rabbitmq
+        self.secrets = directory / "secrets"
+        self.secrets.mkdir(parents=True)
+        for name, text in _secrets(secrets, database).items():
+            (self.secrets / name).write_text(text)
+        self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
+        self.broker, self.gateway = (Http(f"http://127.0.0.1:{free_port()}") for _ in range(2))
+        self.openfaas = Http(GATEWAY)
+        self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), profile.most)
+        self.cli = Cli(directory, OPENFAAS_URL=GATEWAY, OPENFAAS_INSIDE=GATEWAY, BROKER_URL=self.broker.base)
+        self.processes = {child.name: child for child in (self._front_door(), *self._triggers())}
+
+    def _front_door(self) -> Child:
+        at = urllib3.util.parse_url(self.provider.url)
+        environment = {
+            "functions_provider_url": self.provider.url, "basic_auth": "true", "secret_mount_path": str(self.secrets),
+            "scale_from_zero": str(self.profile.from_zero).lower(), "function_namespace": "openfaas-fn",
+            "faas_prometheus_host": at.host, "faas_prometheus_port": str(at.port), "read_timeout": "60s",
+            "write_timeout": "60s", "upstream_timeout": "55s",
+        }  # fmt: skip
+        log = self.directory / "openfaas-gateway.log"
+        return Child("openfaas", [str(find("gateway"))], environment, log, f"{GATEWAY}/healthz")
+
+    def _triggers(self) -> list[Child]:
+        queues = {"AMQP_URL": self.rabbitmq.url, "EXCHANGE_NAME": self.exchange}
+        ports = [urllib3.util.parse_url(http.base).port for http in (self.broker, self.gateway)]
+        connector = {
+            "CONNECTOR_GATEWAY_URL": GATEWAY,
+            "CONNECTOR_REBUILD_SECONDS": 0.5,
+            "BASIC_AUTH_USER_FILE": self.secrets / "basic-auth-user",
+            "BASIC_AUTH_PASSWORD_FILE": self.secrets / "basic-auth-password",
+        }
+        return [
+            trigger("ingress", self.directory, ports[0], **queues),
+            trigger("gateway", self.directory, ports[1], FUNCTION_URL=GATEWAY + self.profile.address),
+            trigger("connector", self.directory, **queues, **QUICKLY, **connector),
+        ]
+
+    # -- starting and stopping ---------------------------------------------------------------------------------
+
+    def start(self) -> "OpenFaaS":
+        for port in PORTS:
+            told = f"OpenFaaS' gateway listens on port {port} and nowhere else: end the program that has it"
+            assert wait_until(lambda port=port: is_free(port), 60), told
+        self.provider.start()
+        for process in self.processes.values():
+            process.start()
+        self.ready("openfaas", "ingress")
+        self.cli("login", "--username", USER, "--password-stdin", stdin=PASSWORD)
+        for file in sorted(self.secrets.glob("*[!r]-*")):
+            self.cli("secret", "create", file.name, "--from-file", str(file))
+        self.deploy(*self.profile.deployments)
+        self.serving()
+        # Its health is that of the function ops-health.
+        self.ready("gateway")
+        return self
+
+    def ready(self, *names: str) -> None:
+        """Wait until these processes answer."""
+        for name in names:
+            process = self.processes[name]
+            assert wait_until(process.check, 60), f"{name} did not start: {process.log.read_text()}"
+
+    def deploy(self, *names: str) -> str:
+        """Deploy these of the profile's file, and wait until each has a replica that works."""
+        told = self.cli("deploy", "-f", self.profile.file, "--regex", f"^({'|'.join(names)})$")
+        eventually(lambda: not self.late(*names), f"all deployed, see {self.provider.directory}", 180)
+        return told
+
+    def late(self, *names: str) -> set[str]:
+        """Which of these have no replica that works."""
+        return set(names) - {one["name"] for one in self.listed() if one.get("availableReplicas")}
+
+    def serving(self) -> None:
+        """Wait until every event has somebody who takes it."""
+        wanted = {function.name for function in load() if function.event_type or function.topic == DEAD_LETTERS}
+        eventually(lambda: wanted <= self.served(), f"served: {wanted}")
+
+    def served(self) -> set[str]:
+        """The functions that the connector serves, as its log tells."""
+        found: set[str] = set()
+        for line in self.log_lines("connector"):
+            if line["message"] == "function served":
+                found.add(line["function"])
+            elif line["message"].startswith("function gone"):
+                found.discard(line["function"])
+        return found
+
+    def stop(self) -> None:
+        for names in (("gateway",), ("connector", "ingress"), ("openfaas",)):
+            children.stop([self.processes[name] for name in names])
+        self.provider.stop()
+
+    # -- looking at it -----------------------------------------------------------------------------------------
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The functions that OpenFaaS' gateway lists."""
+        headers = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
+        return self.openfaas.get("/system/functions", headers=headers).json
+
+    def address(self, name: str) -> str:
+        """A function's path at OpenFaaS' gateway."""
+        return self.profile.address.format(name=name, owner=name.partition("-")[0])
+
+    def function(self, name: str) -> Http:
+        """A function by its name in stack.yml, through OpenFaaS' gateway."""
+        return Http(GATEWAY + self.address(name))
+
+    def log_lines(self, process: str) -> list[dict[str, Any]]:
+        """What one of our processes has told so far."""
+        text = self.processes[process].log.read_text(errors="replace")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+
+
+def _secrets(installed: Path, database: str) -> dict[str, str]:
+    """Every secret that a stack file names, and the gateway's own credentials."""
+    roles = json.loads((installed / "roles.json").read_text())
+    return {
+        **{f"{owner}-database-url": role_url(database, owner, password) for owner, password in roles.items()},
+        "jwt-public-key": (installed / "jwt-public.pem").read_text(),
+        "jwt-private-key": (installed / "jwt-private.pem").read_text(),
+        "oauth-client-secret": (installed / "oauth-client-secret").read_text(),
+        "basic-auth-user": USER,
+        "basic-auth-password": PASSWORD,
+    }

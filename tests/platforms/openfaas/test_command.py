@@ -1,0 +1,159 @@
+"""faas-cli and the gateway: what is deployed, shown, called and removed is what the stack file says."""
+
+import json
+
+import pytest
+import urllib3
+import yaml
+
+from schemas import events as models
+from tests.clients import ADMIN
+from tests.platforms.openfaas.cluster import PASSWORD, USER, OpenFaaS
+from tests.platforms.openfaas.provider import FROM_THE_PROVIDER
+from tests.system import Http
+from tools.local.environment import ROOT
+from triggers.stack import by_event
+
+EXAMPLE = ROOT / "schemas" / "events" / "pay.sale.example.json"
+STRUCTURED = "application/cloudevents+json"
+
+
+def test_every_deployment_of_the_file_is_listed_and_ready(system: OpenFaaS):
+    listed = system.cli("list", "--quiet").split()
+
+    assert sorted(system.profile.deployments) == sorted(listed)
+    assert set() == system.late(*listed)
+
+
+def test_the_gateway_lists_the_annotations_and_labels_of_the_file(system):
+    wanted = yaml.safe_load((ROOT / system.profile.file).read_text("utf-8"))["functions"]
+
+    for one in system.listed():
+        assert wanted[one["name"]]["annotations"] == one["annotations"]
+        assert wanted[one["name"]]["labels"] == one["labels"]
+        assert sorted(wanted[one["name"]].get("secrets", [])) == sorted(one.get("secrets") or [])
+
+
+def test_nobody_sees_the_list_without_the_password(system):
+    wrong = urllib3.make_headers(basic_auth=f"{USER}:wrong")
+
+    assert [401, 401] == [system.openfaas.get("/system/functions", headers=h).status for h in ({}, wrong)]
+
+
+def test_describe_shows_state_and_annotations(system):
+    told = system.cli("describe", deployment("order-result", system))
+
+    assert "Ready" in told
+    assert "homework.arch.order.result" in told
+
+
+def test_the_secrets_are_listed_by_name_and_never_shown(system):
+    told = system.cli("secret", "list")
+
+    assert {"auth-database-url", "jwt-private-key", "oauth-client-secret"} <= set(told.split())
+    assert "BEGIN" not in told and "postgresql://" not in told
+
+
+def test_a_secret_can_be_changed_and_removed(system):
+    system.cli("secret", "create", "for-a-test", "--from-literal", "one")
+    system.cli("secret", "update", "for-a-test", "--from-literal", "two")
+    assert "two" == system.provider.secrets["for-a-test"]
+    system.cli("secret", "remove", "for-a-test")
+    assert "for-a-test" not in system.cli("secret", "list")
+
+
+def test_the_log_of_a_function_can_be_read(system):
+    system.function("pay-sale").post(data="no event")
+
+    assert "application/cloudevents+json" in system.cli("logs", deployment("pay-sale", system), "--tail=false")
+
+
+def deployment(function: str, system: OpenFaaS) -> str:
+    return function.partition("-")[0] if system.profile.most else function
+
+
+def test_the_gateway_tells_of_its_provider(system):
+    headers = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
+
+    assert "processes" == system.openfaas.get("/system/info", headers=headers).json["provider"]["provider"]
+
+
+# -- calls ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_function_can_be_invoked_with_a_structured_event(system):
+    function = by_event("pay.sale")
+    path = system.address(function.name).removeprefix("/function/")
+    answer = system.function(function.name).post(data=EXAMPLE.read_bytes(), headers={"Content-Type": STRUCTURED})
+    assert (200, models.Withdraw.event_type) == (answer.status, answer.headers["ce-type"])
+    if "/" in path:
+        # faas-cli takes a name, and none of a function inside a deployment.
+        return
+    told = system.cli("invoke", path, "--content-type", STRUCTURED, stdin=EXAMPLE.read_text())
+
+    assert json.loads(answer.text) == json.loads(told)
+
+
+def test_attributes_go_both_ways_as_headers(system):
+    event = json.loads(EXAMPLE.read_text())
+    headers = {f"ce-{name}": value for name, value in event.items() if name not in ("data", "datacontenttype")}
+    answer = system.function("pay-sale").post(json=event["data"], headers=headers)
+
+    assert 200 == answer.status
+    assert "application/json" == answer.headers["Content-Type"]
+    assert event["correlationid"] == answer.headers["ce-correlationid"]
+    assert event["id"] == answer.headers["ce-causationid"]
+
+
+def test_a_batch_is_answered_with_a_batch(system):
+    kind = "application/cloudevents-batch+json"
+    event = json.loads(EXAMPLE.read_text())
+    answer = system.function("pay-sale").post(json=[event], headers={"Content-Type": kind})
+
+    assert (200, kind) == (answer.status, answer.headers["Content-Type"].partition(";")[0])
+    assert [models.Withdraw.event_type] == [reply["type"] for reply in answer.json]
+
+
+def test_a_refused_event_says_so_through_the_gateway(system):
+    answer = system.function("pay-sale").post(data="{}", headers={"Content-Type": STRUCTURED})
+
+    assert (500, "never") == (answer.status, answer.headers["X-Retry"])
+
+
+def test_a_function_that_is_not_there_is_told_apart_from_one_that_answers(system):
+    answer = system.openfaas.post("/function/nobody")
+
+    if system.profile.from_zero:
+        assert (404, True) == (answer.status, "error finding function nobody" in answer.text)
+    else:
+        assert (503, "proxy") == (answer.status, answer.headers[next(iter(FROM_THE_PROVIDER))])
+
+
+def test_a_public_method_answers_through_both_gateways(system):
+    assert "UP" == system.gateway.get("/health").json["status"]
+
+
+def test_a_function_does_not_get_the_secrets_of_another(system):
+    mounted = system.provider.directory / "mounted" / deployment("pay-sale", system)
+
+    assert ["pay-database-url"] == sorted(path.name for path in mounted.iterdir())
+
+
+# -- all methods of the smaller profile -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def administration(system: OpenFaaS) -> Http:
+    if not system.profile.most:
+        pytest.skip("the administration is deployed with the Community Edition's profile alone")
+    return system.gateway
+
+
+def test_a_path_with_a_name_in_it_comes_through_as_it_was(administration, admin_token):
+    answer = administration.get(f"{ADMIN}/users/username/admin", token=admin_token)
+
+    assert (200, "admin") == (answer.status, answer.json["username"])
+
+
+def test_roles_can_be_listed_by_an_administrator(administration, admin_token):
+    assert 200 == administration.get(f"{ADMIN}/roles", token=admin_token).status

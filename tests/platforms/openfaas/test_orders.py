@@ -1,0 +1,179 @@
+"""Whole orders through OpenFaaS: the same four outcomes as on one machine, also when functions come and go."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.platforms.openfaas.cluster import OpenFaaS
+from tests.stories.conftest import BACK, END, FORWARD, Stage
+from tests.system import eventually
+from triggers.stack import by_event
+
+RETURN = [*BACK, "billing.refund"]
+
+
+def test_an_order_is_paid_cooked_delivered_and_told_of(stage: Stage):
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    order = stage.order(guest, stage.body(guest, dish))
+
+    assert stage.settled(order) == ["Completed"]
+    assert stage.statuses(guest, order) == ("Completed", "Ok", "Ok", "Ok")
+    assert stage.trace(order) == [*FORWARD, *END]
+    assert stage.payments(order) == [("SALE", "25.50", "933")]
+    assert (stage.balance(guest), stage.stock(dish), stage.couriers(order)) == ("74.50", 8, 1)
+    assert stage.mails(guest) == ["Заказ успешно создан"]
+
+
+def test_without_money_nothing_is_booked(stage: Stage):
+    guest, dish = stage.new_user("25.49"), stage.dish(stock=10)
+    order = stage.order(guest, stage.body(guest, dish))
+
+    assert stage.settled(order) == ["Canceled"]
+    assert stage.statuses(guest, order) == ("Canceled", "NotEnoughMoney", "Skipped", "Skipped")
+    assert stage.trace(order) == [*FORWARD, *BACK, *END]
+    assert stage.payments(order) == []
+    assert (stage.balance(guest), stage.stock(dish), stage.couriers(order)) == ("25.49", 10, 0)
+    assert stage.mails(guest) == ["Недостаточно средств на балансе клиента"]
+
+
+def test_without_the_dish_the_money_goes_back(stage: Stage):
+    guest, dish = stage.new_user(100), stage.dish(stock=1)
+    order = stage.order(guest, stage.body(guest, dish))
+
+    assert stage.settled(order) == ["Canceled"]
+    assert stage.statuses(guest, order) == ("Canceled", "Ok", "NotAvailable", "Skipped")
+    assert stage.trace(order) == [*FORWARD, *RETURN, *END]
+    assert stage.payments(order) == [("SALE", "25.50", "933"), ("REFUND", "25.50", "933")]
+    assert (stage.balance(guest), stage.stock(dish)) == ("100.00", 1)
+    assert stage.mails(guest) == ["Выбранное блюдо недоступно"]
+
+
+def test_without_a_courier_food_and_money_go_back(stage: Stage):
+    day = stage.busy_day()
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    order = stage.order(guest, stage.body(guest, dish, deliveryDate=day))
+
+    assert stage.settled(order) == ["Canceled"]
+    assert stage.statuses(guest, order) == ("Canceled", "Ok", "Ok", "AllBusy")
+    assert stage.trace(order) == [*FORWARD, *RETURN, *END]
+    assert (stage.balance(guest), stage.stock(dish), stage.couriers(order)) == ("100.00", 10, 0)
+    assert stage.mails(guest) == ["Все курьеры заняты. Выберите  другое время доставки."]
+
+
+# -- functions come and go ------------------------------------------------------------------------------------------
+
+
+def orders(stage: Stage, guest, dish: int, count: int) -> list[str]:
+    return stage.orders_at_once(guest, [stage.body(guest, dish) for _ in range(count)])
+
+
+def deployment_of(system: OpenFaaS, event: str) -> str:
+    """What is to be removed so that nobody takes this event."""
+    function = by_event(event)
+    return function.owner if system.profile.most else function.name
+
+
+def dead_letters(system: OpenFaaS) -> int:
+    return system.sql.value("SELECT count(*) FROM ops.dead_letters")
+
+
+@pytest.mark.parametrize("event", ["billing.withdraw", "store.bookingFood"])
+def test_a_function_that_is_removed_in_the_middle_of_orders_and_deployed_again_loses_none(stage, system, event):
+    guest, dish, removed = stage.new_user(1000), stage.dish(stock=100), deployment_of(system, event)
+    before = dead_letters(system)
+    with ThreadPoolExecutor() as threads:
+        placed = threads.submit(orders, stage, guest, dish, 20)
+        assert "Removing old function" in system.cli("remove", removed)
+        eventually(lambda: by_event(event).name not in system.served(), "the function is no longer served")
+        ids = placed.result()
+    still_open = 'SELECT count(*) FROM "order".orders WHERE order_id = ANY(:ids) AND ended_at IS NULL'
+    assert system.sql.value(still_open, ids=ids) > 0
+    system.deploy(removed)
+
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
+    assert (stage.balance(guest), stage.stock(dish)) == ("490.00", 60)
+    assert stage.mails(guest) == ["Заказ успешно создан"] * 20
+    assert dead_letters(system) == before
+
+
+def test_an_update_in_the_middle_of_orders_loses_none(stage, system):
+    guest, dish, updated = stage.new_user(1000), stage.dish(stock=100), deployment_of(system, "pay.sale")
+    with ThreadPoolExecutor() as threads:
+        placed = threads.submit(orders, stage, guest, dish, 20)
+        system.deploy(updated)
+        ids = placed.result()
+
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
+    assert stage.balance(guest) == "490.00"
+
+
+def test_a_gateway_that_is_killed_in_the_middle_of_orders_loses_none(stage, system):
+    guest, dish = stage.new_user(1000), stage.dish(stock=100)
+    before = dead_letters(system)
+    ids = orders(stage, guest, dish, 20)
+    gateway = system.processes["openfaas"]
+    gateway.process.kill()
+    gateway.process.wait()
+    eventually(lambda: "out of work" in system.processes["connector"].log.read_text(), "the connector pausing")
+    gateway.ready = False
+    gateway.start()
+    system.ready("openfaas")
+
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
+    assert dead_letters(system) == before
+
+
+def test_a_provider_that_is_away_for_a_while_loses_none(stage, system):
+    guest, dish = stage.new_user(1000), stage.dish(stock=100)
+    ids = orders(stage, guest, dish, 10)
+    system.provider.pause()
+    started = len(system.log_lines("connector"))
+    eventually(lambda: any("502" in str(line) or "404" in str(line) for line in lines_since(system, started)), "502")
+    system.provider.start()
+
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 10
+
+
+def lines_since(system: OpenFaaS, number: int) -> list[dict]:
+    return system.log_lines("connector")[number:]
+
+
+def test_without_the_gateways_list_events_go_on(stage, system):
+    """The gateway breaks off its list when its Prometheus is away; what is known is served on."""
+    system.provider.prometheus_answers = False
+    started = len(system.log_lines("connector"))
+    eventually(lambda: any("gave no list" in line["message"] for line in lines_since(system, started)), "no list")
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    order = stage.order(guest, stage.body(guest, dish))
+
+    assert stage.settled(order) == ["Completed"]
+    system.provider.prometheus_answers = True
+
+
+def test_a_sleeping_function_is_woken_by_its_event(stage, system):
+    if not system.profile.from_zero:
+        pytest.skip("the Community Edition does not scale to zero")
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    asleep = system.provider.deployed["delivery-booking-courier"]
+    for replica in asleep.scale(0):
+        replica.process.terminate()
+        replica.process.wait()
+    order = stage.order(guest, stage.body(guest, dish))
+
+    assert stage.settled(order) == ["Completed"]
+    assert len(asleep.replicas) == 1
+
+
+def test_a_poisoned_event_is_kept_with_its_story_and_harms_no_other(system):
+    poison = {
+        "specversion": "1.0", "id": f"poison-{system.profile.name}", "source": "/test", "subject": "nobody",
+        "type": "homework.arch.pay.sale", "data": {"orderId": 1},
+    }  # fmt: skip
+    headers = {"Content-Type": "application/cloudevents+json"}
+    assert system.broker.post("/", json=poison, headers=headers).status == 202
+    letter = eventually(
+        lambda: system.sql.row("SELECT * FROM ops.dead_letters WHERE id = :id", id=poison["id"]), "the dead letter"
+    )
+
+    assert (letter.function, letter.attempts) == ("pay-sale", 1)
+    assert letter.reason.startswith("500 ")

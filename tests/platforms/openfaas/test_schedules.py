@@ -1,0 +1,67 @@
+"""The clock's side: every scheduled function is found in the gateway's list, and answers the connector's call."""
+
+import pytest
+
+from tests.platforms.openfaas.cluster import OpenFaaS
+from tests.stories.conftest import Stage
+from tests.system import Http, eventually
+from triggers.cron import next_run
+from triggers.stack import load
+
+SCHEDULED = [function.name for function in load() if function.schedule]
+
+
+def by_the_clock(system: OpenFaaS, name: str):
+    """Call a function as OpenFaaS' cron connector does: by name and namespace, without a body."""
+    one = next(one for one in system.listed() if one["name"] == name)
+    headers = {"X-Topic": one["annotations"]["topic"], "X-Connector": "cron-connector"}
+    return Http(system.openfaas.base).post(f"/function/{one['name']}.{one['namespace']}", headers=headers)
+
+
+def test_the_list_names_every_scheduled_function_with_a_schedule(system: OpenFaaS):
+    notes = {one["name"]: one["annotations"] for one in system.listed()}
+    listed = {name: note["schedule"] for name, note in notes.items() if note.get("topic") == "cron-function"}
+
+    assert {function.name: function.schedule for function in load() if function.schedule} == listed
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_it_answers_the_clock(system, name):
+    answer = by_the_clock(system, name)
+
+    assert (200, True) == (answer.status, all(isinstance(count, int) for count in answer.json.values()))
+
+
+@pytest.mark.parametrize("schedule", sorted({function.schedule for function in load() if function.schedule}))
+def test_a_schedule_has_the_form_that_both_clocks_know(schedule):
+    from datetime import UTC, datetime
+
+    assert next_run(schedule, datetime.now(UTC)) > datetime.now(UTC)
+    assert schedule.startswith("@every ") or len(schedule.split()) == 5
+
+
+def test_an_order_whose_broker_was_away_is_sent_by_the_clock(stage: Stage, system: OpenFaaS):
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    ingress = system.processes["ingress"]
+    ingress.process.terminate()
+    ingress.process.wait()
+    order = stage.order(guest, stage.body(guest, dish))
+    assert system.sql.value('SELECT count(*) FROM "order".outbox') >= 1
+    ingress.ready = False
+    ingress.start()
+    system.ready("ingress")
+    # The function locks the rows that it sends, and one that is already sending them takes them all.
+    eventually(lambda: by_the_clock(system, "order-flush").status == 200, "a flush")
+
+    assert stage.settled(order) == ["Completed"]
+
+
+def test_an_order_that_stands_still_is_driven_on_by_the_clock(stage: Stage, system: OpenFaaS):
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    order = stage.order(guest, stage.body(guest, dish))
+    assert stage.settled(order) == ["Completed"]
+    due = "UPDATE \"order\".orders SET redrive_at = now() - interval '1 second' WHERE order_id = :id"
+    system.sql.rows(due, id=order)
+
+    assert 200 == by_the_clock(system, "order-redrive").status
+    assert ["Заказ успешно создан"] == stage.mails(guest)
