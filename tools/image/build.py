@@ -54,7 +54,7 @@ def main() -> None:
     own, more = _split(sys.argv[1:])
     told = _parser().parse_args(own)
     try:
-        engine = builder()
+        engine = told.builder or builder()
         for name in told.names or names():
             tagged = build(name, engine, told.registry, told.version, more)
             if told.push:
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a function, an owner, triggers or jobs")
     parser.add_argument("--registry", default=REGISTRY, help="what goes before the name (%(default)s)")
     parser.add_argument("--version", default="0.1.0", help="what goes behind it (%(default)s)")
+    parser.add_argument("--builder", choices=WORKS, help="do not look for one that works")
     parser.add_argument("--push", action="store_true", help="push what was built")
     return parser
 

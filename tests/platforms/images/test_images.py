@@ -1,0 +1,280 @@
+"""The images as a platform starts them: not root, nothing to write to, told their port, and ended by SIGTERM."""
+
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.platforms.images.containers import REGISTRY, Container, Image
+from tests.system import Http, Rows, eventually
+from tools.image.assemble import assemble, contents, names
+from tools.local.children import answers
+from tools.local.environment import ROOT
+from tools.migrate import create_database
+from triggers.stack import load
+
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+MEBIBYTE = 1024 * 1024
+
+
+def told_in_stack(name: str) -> dict[str, str]:
+    """The variables that a function gets from stack.yml; those that the platform fills in apart."""
+    listed = yaml.safe_load((ROOT / "stack.yml").read_text())["functions"][name]["environment"]
+    return {variable: value for variable, value in listed.items() if "${" not in value}
+
+
+def http(container: Container, health: str = "/_/health") -> Http:
+    """The container's server, once it answers."""
+    server = f"http://127.0.0.1:{container.port}"
+    eventually(lambda: not container.runs or answers(server + health), f"{container.name} answers")
+    assert container.runs, container.log.read_text()
+    return Http(server)
+
+
+# What they hold
+
+
+def test_an_image_is_small_and_most_of_it_is_shared(images, capsys):
+    for name, image in images.items():
+        total, libraries, code = (image.size(folder) for folder in ("", "opt/venv", "app"))
+        told = f"base {(total - libraries - code) / MEBIBYTE:.0f}, libraries {libraries / MEBIBYTE:.0f} MiB"
+        with capsys.disabled():
+            print(f"\n{name}: {told}, code {code / 1024:.0f} KiB", end="")
+        assert 80 * MEBIBYTE > libraries
+        assert 1 * MEBIBYTE > code
+
+
+def test_a_functions_image_holds_its_own_code_and_no_neighbours(images):
+    found = images["billing-withdraw"].files("app")
+    assert {"functions/billing/withdraw.py", "functions/billing/__init__.py"} == {
+        name for name in found if not name.startswith(("functions/shared/", "schemas/")) and name.count("/") == 2
+    }
+    assert {"functions", "schemas", "start"} == {name.partition("/")[0] for name in found}
+
+
+def test_an_owners_image_holds_its_functions_and_no_other_owners(images):
+    found = {name for name in images["billing"].files("app") if name.startswith("functions/")}
+    assert {"__init__.py", "billing", "shared"} == {name.split("/")[1] for name in found}
+
+
+def test_no_image_holds_what_it_does_not_need(images):
+    for image in images.values():
+        kept = {"tests", ".git", ".local", "Dockerfile", "pyproject.toml", "README.md"}
+        assert not kept & {path.name for path in (image.root / "app").iterdir()}
+        assert not any((image.root / path).exists() for path in ("src", "opt/pip", "root/.cache"))
+        libraries = {path.name for path in (image.root / "opt/venv/lib").glob("python*/site-packages/*")}
+        assert not {"pip", "pytest", "ruff", "coverage"} & libraries
+        assert "functions_framework" in libraries
+
+
+def test_the_libraries_are_those_of_the_constraints(images):
+    lines = (ROOT / "tools" / "constraints.txt").read_text().splitlines()
+    pinned = {line.replace("_", "-").lower() for line in lines}
+    metadata = (images["billing"].root / "opt/venv/lib").glob("python*/site-packages/*.dist-info")
+    found = {path.name.removesuffix(".dist-info").replace("-", "==").replace("_", "-").lower() for path in metadata}
+    assert set() == found - pinned
+
+
+def test_everything_is_compiled_before_it_starts(images):
+    for image in images.values():
+        code = [path for path in (image.root / "app").rglob("*.py")]
+        assert all(list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")) for path in code)
+
+
+def test_an_image_tells_its_name_its_version_and_who_it_runs_as(images):
+    for name, image in images.items():
+        labels = image.config["Labels"]
+        assert name == labels["org.opencontainers.image.title"]
+        assert "0.1.0" == labels["org.opencontainers.image.version"]
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image.config["User"])
+        assert "SIGTERM" == image.config["StopSignal"]
+        assert ["8080/tcp"] == list(image.config["ExposedPorts"])
+
+
+def test_the_base_is_pinned_by_version():
+    dockerfile = (ROOT / "tools" / "image" / "Dockerfile").read_text()
+    assert re.search(r"^ARG BASE=python:\d+\.\d+\.\d+-slim-\w+$", dockerfile, re.M)
+    assert {"${BASE}", "libraries"} == set(re.findall(r"^FROM (\S+)", dockerfile, re.M))
+
+
+def test_an_unknown_name_fails_the_build_and_lists_what_there_is(store):
+    done = store.build("billing-gift")
+    assert done.returncode != 0
+    assert "NAME: expected one of auth-check-token" in done.stdout + done.stderr
+    assert "triggers, jobs; got billing-gift" in done.stdout + done.stderr
+
+
+# Every other image: the same Dockerfile, so that its code has to be there
+
+
+def loads(name: str, folder: Path) -> str:
+    """What Python says when the modules of an image are loaded with nothing else of the project; empty when good."""
+    assemble(name, folder)
+    libraries = next((ROOT / ".venv" / "lib").glob("python*/site-packages"))
+    script = f"import importlib, sys; sys.path += {[str(folder), str(libraries)]}; "
+    script += f"[importlib.import_module(name) for name in {contents(name).modules}]"
+    command = [sys.executable, "-I", "-S", "-c", script]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stderr
+
+
+def test_every_image_holds_all_that_it_loads(tmp_path: Path):
+    with ThreadPoolExecutor(2) as pool:
+        said = dict(zip(names(), pool.map(lambda name: loads(name, tmp_path / name), names()), strict=True))
+    assert {} == {name: text for name, text in said.items() if text}
+
+
+# Functions
+
+
+def test_a_function_answers_its_event_on_the_port_that_it_is_told(images, mounted, start, example):
+    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    reply = http(container).post(data=json.dumps(example("billing.withdraw")), headers=STRUCTURED)
+    assert (200, "homework.arch.pay.confirmSale") == (reply.status, reply.headers["ce-type"])
+    assert "ClientNotFound" == reply.json["payStatus"]
+
+
+def test_a_function_knows_its_own_source_where_the_platform_does_not_tell(images, mounted, start):
+    address = told_in_stack("billing-withdraw")["DATABASE_URL_FILE"]
+    assert 200 == http(start(images["billing-withdraw"], mounted, DATABASE_URL_FILE=address)).get("/_/ready").status
+
+
+def test_a_function_without_its_secret_says_so_and_ends(images, mounted):
+    done = images["billing-withdraw"].run(mounted, DATABASE_URL_FILE="/var/openfaas/secrets/none")
+    assert done.returncode != 0
+    assert "cannot start: DATABASE_URL_FILE: expected a readable file" in done.stderr
+
+
+def test_nothing_can_be_written_but_tmp_and_memory(images, mounted):
+    script = "for at in /app /opt/venv /etc / /tmp /dev/shm; do touch $at/x 2>/dev/null && echo $at; done; id -u"
+    done = shell(images["billing-withdraw"], mounted, script)
+    assert ["/tmp", "/dev/shm", "65532"] == done.stdout.split()
+
+
+def test_no_capability_is_left(images, mounted):
+    done = shell(images["billing-withdraw"], mounted, "grep Cap /proc/self/status")
+    assert {"0000000000000000"} == {line.split()[1] for line in done.stdout.splitlines()}
+
+
+def shell(image: Image, secrets: Path, script: str) -> subprocess.CompletedProcess:
+    return Image(image.root, image.config | {"Entrypoint": ["/bin/sh"]}).run(secrets, "-c", script)
+
+
+def test_a_function_has_nothing_to_say_against_a_root_that_is_read_only(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    assert 200 == http(container).get("/_/health").status
+    assert "" == container.log.read_text()
+
+
+def test_the_server_is_process_1_and_has_as_many_threads_as_it_is_told(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, THREADS="3", **told_in_stack("billing-withdraw"))
+    server = http(container)
+    [worker] = children_of(container.first)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: server.get("/_/ready"), range(30)))
+    assert "functions-framework" in Path(f"/proc/{container.first}/cmdline").read_text()
+    assert 1 + 3 >= len(list(Path(f"/proc/{worker}/task").iterdir()))
+
+
+def children_of(process: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def test_sigterm_ends_a_function_in_order(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    http(container)
+    assert 0 == container.terminate(10)
+
+
+def test_a_worker_that_dies_is_reaped_and_replaced(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    server = http(container)
+    [worker] = children_of(container.first)
+    subprocess.run(["kill", "-KILL", str(worker)], check=True)
+    eventually(lambda: children_of(container.first) not in ([worker], []), "a new worker is there")
+    assert not Path(f"/proc/{worker}").exists()
+    assert eventually(lambda: answers(server.base + "/_/health"), "the new worker answers")
+
+
+# Bundles, triggers, jobs
+
+
+def test_an_owners_image_answers_for_each_of_its_functions(images, mounted_by_knative, start, example):
+    secrets = {"DATABASE_URL_FILE": "/var/openfaas/secrets/billing-database-url"}
+    secrets |= {"JWT_PUBLIC_KEY_FILE": "/var/openfaas/secrets/jwt-public-key"}
+    server = http(start(images["billing"], mounted_by_knative, **secrets))
+    event = json.dumps(example("billing.withdraw"))
+    reply = server.post("/function/billing-withdraw", data=event, headers=STRUCTURED)
+    assert "ClientNotFound" == reply.json["payStatus"]
+    for function in load():
+        expected = 200 if function.owner == "billing" else 404
+        assert expected == server.get(f"/function/{function.name}/_/health").status
+
+
+def test_sigterm_ends_a_bundle_in_order(images, mounted, start):
+    address = {"DATABASE_URL_FILE": "/var/openfaas/secrets/billing-database-url"}
+    address |= {"JWT_PUBLIC_KEY_FILE": "/var/openfaas/secrets/jwt-public-key"}
+    container = start(images["billing"], mounted, **address)
+    http(container)
+    assert 0 == container.terminate(15)
+
+
+def test_the_gateway_answers_from_the_image_of_the_triggers(images, mounted, start):
+    container = start(images["triggers"], mounted, "gateway")
+    server = http(container, "/health")
+    assert 404 == server.get("/no/such/path").status
+    assert 0 == container.terminate(15)
+
+
+@pytest.mark.parametrize("trigger", ["ingress", "dispatcher", "cron"])
+def test_every_trigger_starts_from_their_image_and_tells_its_environment(images, mounted, trigger):
+    done = images["triggers"].run(mounted, trigger, "--help")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "Environment:" in done.stdout
+
+
+def test_the_image_of_the_triggers_says_what_it_can_start(images, mounted):
+    assert "expected one of gateway|ingress|dispatcher|cron; got nothing\n" == images["triggers"].run(mounted).stderr
+
+
+def test_the_jobs_migrate_an_empty_database_and_audit_it(images, installation, postgres):
+    url = postgres.url("from_an_image")
+    create_database(url)
+    told = {"ADMIN_DATABASE_URL": url, "SECRETS_DIR": "/var/openfaas/secrets"}
+    done = images["jobs"].run(installation, "migrate", **told)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "auth: user admin" in done.stdout.splitlines()
+    assert "nothing to do\n" == images["jobs"].run(installation, "migrate", **told).stdout
+    assert 0 == images["jobs"].run(installation, "audit", **told).returncode
+    assert Rows(url).value("SELECT count(*) FROM store.dishes")
+
+
+def test_the_jobs_make_the_files_of_an_installation(images, installation):
+    done = images["jobs"].run(installation, "install", "/tmp/made", "--database", "postgres:5432/food")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "/tmp/made/deployment: a file for each secret of stack.yml" in done.stdout
+
+
+# faas-cli
+
+
+def test_faas_cli_prepares_a_folder_for_every_function_in_which_the_dockerfile_finds_its_files(contexts):
+    assert {function.name for function in load()} == {path.name for path in contexts.iterdir()}
+    copies = re.findall(r"^COPY (?!--from)(\S+)", (ROOT / "tools" / "image" / "Dockerfile").read_text(), re.M)
+    assert "stack.yml" in copies
+    for folder in contexts.iterdir():
+        assert (folder / "Dockerfile").is_file()
+        assert [] == [name for name in copies if not (folder / name).exists()]
+
+
+def test_the_same_image_comes_out_of_the_folder_that_faas_cli_prepares(store, images, contexts):
+    context, image = contexts / "billing-withdraw", f"{REGISTRY}/from-faas-cli"
+    store.buildah("build", "--build-arg=NAME=billing-withdraw", f"--tag={image}", *store.options, str(context))
+    with store.opened(image) as built:
+        assert images["billing-withdraw"].files("app") == built.files("app")
+        same = ["diff", "--recursive", str(built.root / "app"), str(images["billing-withdraw"].root / "app")]
+        assert "" == subprocess.run(same, capture_output=True, text=True).stdout
