@@ -20,7 +20,7 @@ FUNCTIONS_OF_THE_LANGUAGE = {"last_over_time", "histogram_quantile", "label_repl
 
 def query(text: str) -> str:
     """A panel's query as Grafana would send it."""
-    return text.replace("$__rate_interval", "30s")
+    return text.replace("$__rate_interval", "10m")
 
 
 # What is exported
