@@ -75,11 +75,11 @@ undeploy: bootstrap ## take it away again, the data not (overlay=production ever
 
 interop: bootstrap ## run the platforms' own brokers and gateways with our functions (builds them: Go; ten minutes once)
 	@$(PYTHON) -m tests.platforms.programs interop
-	@$(PYTHON) -m pytest tests/platforms/broker tests/platforms/openfaas tests/platforms/metrics
+	@$(PYTHON) -m pytest $(or $(args),tests/platforms/broker tests/platforms/openfaas tests/platforms/metrics tests/platforms/images)
 
 interop-api: bootstrap ## apply the manifests to a real Kubernetes API server with Knative's webhooks (builds them: half an hour once)
 	@$(PYTHON) -m tests.platforms.programs interop-api
-	@$(PYTHON) -m pytest tests/platforms/api
+	@$(PYTHON) -m pytest $(or $(args),tests/platforms/api)
 
 bench: bootstrap ## measure the running system (args="--orders 500")
 	@$(PYTHON) -m tools.bench $(args)
