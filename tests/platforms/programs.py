@@ -53,6 +53,7 @@ TABLE = """
     interop-api etcd etcd go.etcd.io/etcd/server/v3
     interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
     interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl
+    interop-api kustomize kustomize sigs.k8s.io/kustomize/kustomize/v5
     interop-api kn kn knative.dev/client/cmd/kn
     interop-api eventing-webhook eventing knative.dev/eventing/cmd/webhook config/core
     interop-api serving-webhook serving knative.dev/serving/cmd/webhook config/core

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -113,7 +114,8 @@ def folders() -> dict[str, dict[str, str]]:
 
 def _told(make: Callable[[], list[Document]]) -> str:
     """The documents that `make` gives, under what it says about itself."""
-    return text(f"# {make.__doc__}\n", make())
+    lines = inspect.getdoc(make).splitlines()
+    return text("".join(f"# {line}".rstrip() + "\n" for line in lines), make())
 
 
 HOSTS = {

@@ -24,7 +24,7 @@ from tools.local.processes import free_port, last_lines, wait_until
 
 TOKEN = "of-the-tests"  # the server listens on loopback only, and ends with the tests
 PATIENCE = 180  # seconds; the server takes five of them on an idle machine, a minute on a busy one
-FRONT_ENDS = ("kubectl", "kn", "faas-cli")
+FRONT_ENDS = ("kubectl", "kustomize", "kn", "faas-cli")
 
 
 class Refused(Exception):
