@@ -10,14 +10,14 @@ from typing import Any
 import urllib3
 import yaml
 
-from tests.platforms.openfaas.provider import Provider
+from tests.platforms.openfaas.provider import Provider, own_port
 from tests.platforms.programs import find
 from tests.processes import trigger
 from tests.system import QUICKLY, Http, Rows, eventually
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on, role_url
-from tools.local.processes import free_port, is_free, wait_until
+from tools.local.processes import is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
 from triggers.stack import DEAD_LETTERS, load
 
@@ -61,16 +61,15 @@ PROFILES = {
 
 
 class Cli:
-    """faas-cli, with a configuration of its own."""
+    """faas-cli, with a configuration of its own, in a directory where it finds no stack.yml that nobody named."""
 
     def __init__(self, directory: Path, **environment: str):
+        self.directory = directory
         self.environment = passed_on(os.environ) | {"OPENFAAS_CONFIG": str(directory / "faas-cli")} | environment
 
     def run(self, *arguments: str, stdin: str | None = "") -> subprocess.CompletedProcess:
-        command = [str(find("faas-cli")), *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120
-        )
+        command, place = [str(find("faas-cli")), *arguments], {"cwd": self.directory, "env": self.environment}
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, **place)
 
     def __call__(self, *arguments: str, stdin: str | None = "") -> str:
         """What it prints, when all went well."""
@@ -89,7 +88,7 @@ class OpenFaaS:
         for name, text in _secrets(secrets, database).items():
             (self.secrets / name).write_text(text)
         self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
-        self.broker, self.gateway = (Http(f"http://127.0.0.1:{free_port()}") for _ in range(2))
+        self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}") for _ in range(2))
         self.openfaas = Http(GATEWAY)
         self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), profile.most)
         self.cli = Cli(directory, OPENFAAS_URL=GATEWAY, OPENFAAS_INSIDE=GATEWAY, BROKER_URL=self.broker.base)
@@ -148,8 +147,10 @@ class OpenFaaS:
 
     def deploy(self, *names: str) -> str:
         """Deploy these of the profile's file, and wait until each has a replica that works."""
-        told = self.cli("deploy", "-f", self.profile.file, "--regex", f"^({'|'.join(names)})$")
-        eventually(lambda: not self.late(*names), f"all deployed, see {self.provider.directory}", 180)
+        told = self.cli("deploy", "-f", str(ROOT / self.profile.file), "--regex", f"^({'|'.join(names)})$")
+        # Asking is not for nothing: every process that is not ready yet is asked for its health.
+        in_time = wait_until(lambda: not self.late(*names), 180, every=0.3)
+        assert in_time, f"not ready: {self.late(*names)}, see {self.provider.directory}"
         return told
 
     def late(self, *names: str) -> set[str]:

@@ -1,6 +1,8 @@
 """faas-cli and the gateway: what is deployed, shown, called and removed is what the stack file says."""
 
 import json
+import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 import urllib3
@@ -10,7 +12,7 @@ from schemas import events as models
 from tests.clients import ADMIN
 from tests.platforms.openfaas.cluster import PASSWORD, USER, OpenFaaS
 from tests.platforms.openfaas.provider import FROM_THE_PROVIDER
-from tests.system import Http
+from tests.system import Http, eventually
 from tools.local.environment import ROOT
 from triggers.stack import by_event
 
@@ -76,6 +78,45 @@ def test_the_gateway_tells_of_its_provider(system):
     headers = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
 
     assert "processes" == system.openfaas.get("/system/info", headers=headers).json["provider"]["provider"]
+
+
+# -- what a deployment lacks ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def also(system: OpenFaaS) -> Iterator[Callable[..., subprocess.CompletedProcess]]:
+    """Deploy something by its image, beside what the file names; it is removed afterwards."""
+    names = []
+
+    def deploy(name: str, image: str, *more: str) -> subprocess.CompletedProcess:
+        names.append(name)
+        return system.cli.run("deploy", "--name", name, "--image", f"registry.example.org/food/{image}:0.1.0", *more)
+
+    yield deploy
+    for name in names:
+        system.cli.run("remove", name)
+
+
+def test_a_variable_that_a_deployment_lacks_keeps_it_from_starting(system, also):
+    also("lacking", "pay-sale", "--env", "FUNCTION_SOURCE=functions/pay/sale.py", "--env", "FUNCTION_TARGET=sale")
+    log = system.provider.directory / "lacking.log"
+    eventually(lambda: "cannot start: DATABASE_URL is not set" in log.read_text(), "its last word")
+
+    assert {"lacking"} == system.late("lacking")
+
+
+def test_a_secret_that_is_not_there_is_refused(also):
+    done = also("lacking", "pay-sale", "--secret", "nobodys-secret")
+
+    assert (1, True) == (done.returncode, "no such secret: nobodys-secret" in done.stdout)
+
+
+def test_the_community_edition_has_room_for_two_more_and_no_third(system, also):
+    if not system.profile.most:
+        pytest.skip("the Community Edition's limit")
+    source = ("--env", "FUNCTION_SOURCE=functions/ops/info.py", "--env", "FUNCTION_TARGET=info")
+
+    assert [0, 0, 1] == [also(f"more-{n}", "ops-info", *source).returncode for n in range(3)]
 
 
 # -- calls ----------------------------------------------------------------------------------------------------------
