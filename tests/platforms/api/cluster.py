@@ -5,6 +5,7 @@ There are no nodes and no controllers, so nothing that is applied runs: it is ch
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -28,7 +29,12 @@ FRONT_ENDS = ("kubectl", "kustomize", "kn", "faas-cli")
 
 
 class Refused(Exception):
-    """What kubectl wrote when it did not end with 0."""
+    """What a program wrote when it did not end with 0."""
+
+    @property
+    def reason(self) -> str:
+        """The server's own words, without the document that kubectl repeats before them."""
+        return re.split("denied the request: |is invalid: |strict decoding error: ", str(self), maxsplit=1)[1]
 
 
 class Cluster:

@@ -4,6 +4,7 @@ A CRD may list its fields and keep unknown ones all the same: so do those of a S
 Broker's delivery. Mistyped, `annotations` of a template are lost in silence, and a function's scale bounds with them.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,18 @@ CRDS = Path(__file__).parent.parent / "crds"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Real fields of a delivery that the CRDs have forgotten: knative/eventing pkg/apis/duck/v1/delivery_types.go
 DELIVERY = {"timeout", "format", "retryAfterMax"}
+# Labels and annotations that Knative reads. Others of its domains are taken by every server and heeded by nobody.
+WORDS = {
+    **{f"autoscaling.knative.dev/{name}": r"\d+"
+       for name in ("min-scale", "max-scale", "initial-scale", "activation-scale", "target")},
+    "autoscaling.knative.dev/metric": "concurrency|rps",
+    "autoscaling.knative.dev/scale-down-delay": r"\d+[smh]",
+    "autoscaling.knative.dev/target-utilization-percentage": r"\d+",
+    "autoscaling.knative.dev/window": r"\d+[smh]",
+    "eventing.knative.dev/broker.class": "RabbitMQBroker",
+    "networking.knative.dev/visibility": "cluster-local",
+    "rabbitmq.eventing.knative.dev/parallelism": r"[1-9]\d{0,2}|1000",
+}
 
 
 def unknown_fields(document: dict) -> list[str]:
@@ -23,6 +36,15 @@ def unknown_fields(document: dict) -> list[str]:
     # Some CRDs leave the first two to Kubernetes.
     body = {name: part for name, part in document.items() if name not in ("apiVersion", "kind", "metadata")}
     return [path.removeprefix(".") for path in _unknown(body, schema, "")]
+
+
+def unheeded_words(document: dict) -> list[str]:
+    """Labels and annotations of Knative's domains that it does not know, or with a value that it does not."""
+    template = document.get("spec", {}).get("template", {}) if isinstance(document.get("spec"), dict) else {}
+    words = [word for part in (document, template) for kind in ("labels", "annotations")
+             for word in part.get("metadata", {}).get(kind, {}).items()]
+    return [f"{name}: {value}" for name, value in words
+            if "knative.dev/" in name and not re.fullmatch(WORDS.get(name, r"(?!)"), value)]
 
 
 @cache

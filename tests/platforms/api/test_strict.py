@@ -3,7 +3,7 @@
 import pytest
 
 from tests.platforms.api import manifests
-from tests.platforms.api.strict import unknown_fields
+from tests.platforms.api.strict import unheeded_words, unknown_fields
 
 DELIVERY = {"retry": 8, "timeout": "PT20S", "backofPolicy": "exponential"}
 
@@ -11,6 +11,11 @@ DELIVERY = {"retry": 8, "timeout": "PT20S", "backofPolicy": "exponential"}
 @pytest.mark.parametrize("folder", manifests.overlays(), ids=lambda folder: folder.name)
 def test_no_document_has_an_unknown_field(folder):
     assert [] == [field for document in manifests.documents(folder) for field in unknown_fields(document)]
+
+
+@pytest.mark.parametrize("folder", manifests.overlays(), ids=lambda folder: folder.name)
+def test_knative_heeds_every_word_that_is_meant_for_it(folder):
+    assert [] == [word for document in manifests.documents(folder) for word in unheeded_words(document)]
 
 
 def test_an_unknown_field_of_a_trigger_is_found_although_its_crd_keeps_it():
@@ -42,3 +47,17 @@ def test_words_of_the_authors_own_are_no_unknown_fields():
 
 def test_a_kind_without_a_crd_is_not_looked_at():
     assert [] == unknown_fields({"apiVersion": "v1", "kind": "ConfigMap", "dataa": {}})
+
+
+@pytest.mark.parametrize("place", ["labels", "annotations"])
+@pytest.mark.parametrize("word", [
+    ("autoscaling.knative.dev/mim-scale", "1"),
+    ("networking.knative.dev/visibility", "secret"),
+    ("rabbitmq.eventing.knative.dev/parallelism", "5000"),
+    ("rabbitmq.eventing.knative.dev/parallelism", "many"),
+], ids=": ".join)
+def test_a_word_that_every_server_takes_and_nobody_heeds_is_found(place, word):
+    metadata = {place: {"food/caller": "broker", **dict([word])}}
+
+    assert [": ".join(word)] == unheeded_words({"metadata": metadata})
+    assert [": ".join(word)] == unheeded_words({"spec": {"template": {"metadata": metadata}}})

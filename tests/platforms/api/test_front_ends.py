@@ -1,0 +1,78 @@
+"""kn reads what the manifests made, and what faas-cli makes of stack.yml is taken by the same server."""
+
+import json
+
+import pytest
+import yaml
+
+from tests.platforms.api import manifests
+from tools.local.environment import ROOT
+from triggers.stack import load
+
+
+def names(documents: list[dict], kind: str) -> list[str]:
+    """Those of Knative's services, not of Kubernetes' own of that name."""
+    return sorted(each["metadata"]["name"] for each in documents if each["kind"] == kind and each["apiVersion"] != "v1")
+
+
+def kn(cluster, *words) -> str:
+    return cluster.run("kn", *words, "--namespace", "food")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (("service", "list"), "Service"),
+        (("broker", "list"), "Broker"),
+        (("trigger", "list"), "Trigger"),
+        (("source", "ping", "list"), "PingSource"),
+        (("domain", "list"), "DomainMapping"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else part,
+)
+def test_kn_lists_what_the_manifests_made(applied, words, kind):
+    listed = json.loads(kn(applied.cluster, *words, "--output", "json"))["items"] or []
+
+    assert names(applied.documents, kind) == names(listed, kind)
+
+
+def test_kn_describes_a_trigger_with_its_broker_its_filter_and_its_function(applied):
+    trigger = next(each for each in applied.documents if each["kind"] == "Trigger")
+
+    told = kn(applied.cluster, "trigger", "describe", trigger["metadata"]["name"])
+
+    spec = trigger["spec"]
+    for expected in (spec["broker"], spec["filter"]["attributes"]["type"], spec["subscriber"]["ref"]["name"]):
+        assert expected in told
+
+
+def test_kn_applies_a_service_of_ours_and_finds_it_unchanged_the_second_time(cluster, tmp_path):
+    file = tmp_path / "service.yaml"
+    file.write_text(yaml.safe_dump(manifests.elsewhere(manifests.of_kind("Service"), "by-kn")))
+    apply = ("kn", "service", "apply", "--filename", file, "--no-wait", "--namespace", "default")
+
+    assert "created" in cluster.run(*apply)
+    assert "No changes" in cluster.run(*apply)
+    cluster.run("kn", "service", "delete", "by-kn", "--namespace", "default")
+
+
+def test_what_faas_cli_generates_for_knative_is_taken_for_every_function(cluster):
+    made = cluster.run("faas-cli", "generate", "--yaml", ROOT / "stack.yml", "--api", "serving.knative.dev/v1")
+    documents = [manifests.elsewhere(each, each["metadata"]["name"]) for each in yaml.safe_load_all(made) if each]
+
+    taken = cluster.kubectl("create", "--dry-run=server", "--validate=strict", documents=documents)
+
+    assert len(load()) == taken.count(" created (server dry run)")
+
+
+def test_what_faas_cli_generates_for_openfaas_is_every_function_with_its_image(cluster):
+    # The operator that would take these, and their CRD, are not of the Community Edition: they are read, not applied.
+    made = cluster.run("faas-cli", "generate", "--yaml", ROOT / "stack.yml", "--namespace", "food")
+    documents = [each for each in yaml.safe_load_all(made) if each]
+
+    assert {"openfaas.com/v1 Function food"} == {
+        f"{each['apiVersion']} {each['kind']} {each['metadata']['namespace']}" for each in documents
+    }
+    assert {f"registry.example.org/food/{each.name}:0.1.0" for each in load()} == {
+        each["spec"]["image"] for each in documents
+    }

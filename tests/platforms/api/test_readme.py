@@ -1,0 +1,51 @@
+"""The README's commands for a cluster are run, or say that they need more of one than there is here."""
+
+import pytest
+
+from tests.platforms.api import readme_blocks
+from tests.platforms.api.cluster import Refused
+from tests.platforms.api.readme_blocks import NEEDS_NODES, RUNS, Block, blocks, of_the_readme, run
+
+TEXT = """
+```sh
+make test
+```
+
+<!-- runs: interop-api -->
+
+```sh
+kubectl get namespaces
+```
+
+<!-- runs: cluster -->
+```sh
+make image && \\
+  kn service list
+```
+"""
+
+
+def test_a_block_is_known_by_the_comment_before_it():
+    assert [(2, None, False), (8, RUNS, True), (13, NEEDS_NODES, True)] == [
+        (block.line, block.runs, block.talks_to_a_cluster) for block in blocks(TEXT)
+    ]
+
+
+def test_every_block_of_the_readme_that_talks_to_a_cluster_says_whether_it_is_run():
+    assert not [block for block in of_the_readme() if block.talks_to_a_cluster and block.runs is None]
+    assert {block.runs for block in of_the_readme()} <= {None, RUNS, NEEDS_NODES}
+
+
+def test_a_command_that_fails_fails_its_block(cluster):
+    with pytest.raises(Refused, match="no-such-kind"):
+        run(cluster, Block(1, "kubectl get no-such-kind\ntrue\n", RUNS))
+
+
+def test_the_readme_s_commands_work_one_after_the_other(cluster):
+    to_run = [block for block in of_the_readme() if block.runs == RUNS]
+    if not to_run:
+        pytest.skip(f"no block of the README is marked <!-- runs: {RUNS} -->")
+
+    for block in to_run:
+        print(run(cluster, block))
+    readme_blocks.forget(cluster)
