@@ -5,6 +5,7 @@ from typing import Any
 
 from functions.shared.events import STRUCTURED
 from tests.platforms.broker.plane import OnKnative
+from tests.platforms.broker.test_faults import locked, waits_for_a_lock
 from tests.platforms.broker.topology import Trigger
 from tests.stories.conftest import Stage
 from tests.system import eventually
@@ -60,6 +61,25 @@ def test_an_event_whose_function_was_away_too_long_is_kept_and_goes_on_when_sent
     sent_again(stage.system, letter.number)
     assert stage.settled(order) == ["Completed"]
     assert stage.stock(dish) == 8
+
+
+def test_an_order_whose_event_found_no_ingress_for_too_long_is_driven_on(stage: Stage):
+    guest, dish = stage.new_user(100), stage.dish(stock=10)
+    plane = stage.system.plane
+    with locked(stage, guest):
+        order = stage.order(guest, stage.body(guest, dish))
+        eventually(lambda: waits_for_a_lock(stage), "billing to have the event in hand")
+        plane.stop(plane.ingress)
+    letter = letter_of(stage.system, subject=order)
+    plane.start(plane.ingress)
+    stage.system.ready()
+
+    # The step has done its work and its answer is lost: the event that caused it is the dead letter.
+    assert letter.function == "billing-withdraw"
+    assert stage.balance(guest) == "74.50"
+    assert stage.redrive(order)["orders"] == 1
+    assert stage.settled(order) == ["Completed"]
+    assert stage.balance(guest) == "74.50"
 
 
 def test_what_rabbitmq_itself_gives_up_goes_to_the_sink_too(stage: Stage):
