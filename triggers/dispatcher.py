@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from logging import ERROR, INFO, WARNING
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import urllib3
 from pydantic import Field
 
+from functions.shared import traces
 from functions.shared.events import Unacceptable, derived_id
 from functions.shared.logs import log, milliseconds_since
 from triggers import wire
@@ -46,6 +48,7 @@ LONGEST_REASON = 2000
 LONGEST_PAUSE = 15.0
 UNREADABLE = "homework.arch.ops.unreadable"
 OUTCOMES = ("done", "again", "dead_letter")
+NO_SPAN = traces.Span(None)
 
 
 class DispatcherSettings(BrokerSettings, CallSettings, MetricsSettings):
@@ -89,7 +92,7 @@ class OutOfWork:
     reason: str
 
 
-CALLED = {Done: "done", Failed: "failed", OutOfWork: "out_of_work"}
+CALLED = {Done: "done", Failed: "failed", OutOfWork: "out_of_work", type(None): "left"}
 
 
 @dataclass(frozen=True)
@@ -190,12 +193,19 @@ class Trigger:
             return None
 
     def _handled_together(self, jobs: list[Job]) -> bool:
+        with ExitStack() as stack:
+            spans = [stack.enter_context(self._span(job)) for job in jobs]
+            return self._posted_together(jobs, spans)
+
+    def _posted_together(self, jobs: list[Job], spans: list[traces.Span]) -> bool:
         began = time.perf_counter()
-        headers, body = wire.to_batch([job.event for job in jobs])
+        headers, body = wire.to_batch([_traced(job.event, span) for job, span in zip(jobs, spans, strict=True)])
         outcome = self._post_while_out_of_work(headers, body, jobs)
+        for span in spans:
+            span.ended(CALLED[type(outcome)], failed=not isinstance(outcome, Done))
         match outcome:
             case Done(replies):
-                self._finish(jobs, replies, began)
+                self._finish(jobs, _continued(replies, jobs, spans), began)
             case Failed(hung=True):
                 # One by one they could hang one after the other; apart they harm no other.
                 for job in jobs:
@@ -206,12 +216,22 @@ class Trigger:
         # Without any outcome when stopping: nothing is acknowledged, nothing else may be tried.
         return True
 
+    def _span(self, job: Job) -> AbstractContextManager[traces.Span]:
+        facts = {"event.type": job.event["type"], "event.id": job.event["id"], "attempt": job.event.attempts + 1}
+        return traces.span(f"deliver {self.function.name}", job.event.trace, "client", **facts)
+
     def _handle_alone(self, job: Job) -> None:
+        with self._span(job) as span:
+            self._post_alone(job, span)
+
+    def _post_alone(self, job: Job, span: traces.Span) -> None:
         began = time.perf_counter()
-        headers, body = wire.to_http(job.event)
-        match self._post_while_out_of_work(headers, body, [job]):
+        headers, body = wire.to_http(_traced(job.event, span))
+        outcome = self._post_while_out_of_work(headers, body, [job])
+        span.ended(CALLED[type(outcome)], failed=not isinstance(outcome, Done))
+        match outcome:
             case Done(replies):
-                self._finish([job], replies, began)
+                self._finish([job], [_following(reply, span) for reply in replies], began)
             case Failed() as failure:
                 self._fail(job, failure, began)
 
@@ -326,6 +346,22 @@ def outcome_of(status: int, headers: Any, body: bytes) -> Done | Failed | OutOfW
     if status == 503 and "Retry-After" in headers:
         return OutOfWork(reason)
     return Failed(reason, status, final=headers.get("X-Retry") == "never")
+
+
+def _traced(event: Wired, span: traces.Span) -> Wired:
+    """The event as a part of this span's trace."""
+    return replace(event, trace=span.trace)
+
+
+def _following(reply: Wired, span: traces.Span) -> Wired:
+    """The reply in the trace of what it answers, unless it has one of its own."""
+    return replace(reply, trace=reply.trace or span.trace)
+
+
+def _continued(replies: list[Wired], jobs: list[Job], spans: list[traces.Span]) -> list[Wired]:
+    """The replies to a batch, each in the trace of the event that it says it is caused by."""
+    causes = {job.event["id"]: span for job, span in zip(jobs, spans, strict=True)}
+    return [_following(reply, causes.get(reply.get("causationid"), NO_SPAN)) for reply in replies]
 
 
 def _pauses() -> Any:

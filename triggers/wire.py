@@ -7,13 +7,14 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from functions.shared import exact_json
+from functions.shared import exact_json, traces
 from functions.shared.events import BATCH, PLAIN, STRUCTURED, Unacceptable
+from functions.shared.traces import Trace
 
 JSON = "application/json"
 NAME = re.compile(r"[a-z0-9]{1,40}")
@@ -38,6 +39,7 @@ class Wired:
     attributes: dict[str, str]
     data: bytes = b""
     attempts: int = field(default=0, compare=False)
+    trace: Trace | None = field(default=None, compare=False)
 
     def __getitem__(self, name: str) -> str:
         return self.attributes[name]
@@ -64,11 +66,16 @@ class Wired:
 
     def with_attributes(self, **more: str) -> "Wired":
         """The same event with further attributes."""
-        return Wired({**self.attributes, **more}, self.data, self.attempts)
+        return replace(self, attributes={**self.attributes, **more})
 
 
-def checked(attributes: dict[str, str], data: bytes, attempts: int = 0) -> Wired:
-    """An event that anybody downstream can read. Raises Unacceptable."""
+def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: Trace | None = None) -> Wired:
+    """An event that anybody downstream can read. Raises Unacceptable.
+
+    A trace among its own attributes goes before `trace`, and is no attribute any more, as in Knative's broker.
+    """
+    trace = traces.told_by(attributes.get) or trace
+    attributes = {name: value for name, value in attributes.items() if name not in traces.NAMES}
     for name in REQUIRED:
         if not attributes.get(name):
             raise Unacceptable(f"{name}: expected a value, got nothing")
@@ -87,15 +94,16 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0) -> Wired
                 f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r}"
             )
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Wired({"time": now, **attributes}, data, attempts)
+    return Wired({"time": now, **attributes}, data, attempts, trace)
 
 
 def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
     """One event in binary or structured mode. Raises Unacceptable."""
     content_type = headers.get("Content-Type", "")
     media_type = content_type.partition(";")[0].strip().lower()
+    trace = traces.told_by(headers.get)
     if media_type == STRUCTURED:
-        return from_object(_json(body))
+        return from_object(_json(body), trace)
     if not headers.get("ce-specversion"):
         raise Unacceptable(
             f"expected one CloudEvent, in binary mode (ce- headers) or as {STRUCTURED}; "
@@ -106,7 +114,7 @@ def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
     }
     if content_type:
         attributes["datacontenttype"] = content_type
-    return checked(attributes, body)
+    return checked(attributes, body, trace=trace)
 
 
 def _json(text: bytes | str) -> Any:
@@ -116,7 +124,7 @@ def _json(text: bytes | str) -> Any:
         raise Unacceptable(f"expected JSON, got something else: {problem}") from None
 
 
-def from_object(item: Any) -> Wired:
+def from_object(item: Any, trace: Trace | None = None) -> Wired:
     """One event from its JSON object. Raises Unacceptable."""
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
@@ -126,9 +134,9 @@ def from_object(item: Any) -> Wired:
         if name not in ("data", "data_base64") and value is not None
     }
     if "data_base64" in item:
-        return checked(attributes, _base64(item["data_base64"]))
+        return checked(attributes, _base64(item["data_base64"]), trace=trace)
     data = b"" if item.get("data") is None else exact_json.dumps(item["data"]).encode()
-    return checked({"datacontenttype": JSON, **attributes}, data)
+    return checked({"datacontenttype": JSON, **attributes}, data, trace=trace)
 
 
 def _base64(text: Any) -> bytes:
@@ -156,7 +164,8 @@ def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> l
 def to_http(event: Wired) -> tuple[dict[str, str], bytes]:
     """Headers and body in binary mode."""
     headers = {f"ce-{name}": _header(value) for name, value in event.attributes.items() if name != "datacontenttype"}
-    return {**headers, "Content-Type": _header(event.content_type)}, event.data
+    trace = event.trace.headers() if event.trace else {}
+    return {**headers, **trace, "Content-Type": _header(event.content_type)}, event.data
 
 
 def _header(value: str) -> str:
@@ -164,13 +173,17 @@ def _header(value: str) -> str:
 
 
 def to_batch(events: list[Wired]) -> tuple[dict[str, str], bytes]:
-    """Headers and body in batched mode; only for events whose data is JSON, which goes in as it is."""
+    """Headers and body in batched mode; only for events whose data is JSON, which goes in as it is.
+
+    One request has many traces here, so each event has its own with it, as the extension that CloudEvents has for it.
+    """
     body = b",".join(_structured(event) for event in events)
     return {"Content-Type": BATCH}, b"[" + body + b"]"
 
 
 def _structured(event: Wired) -> bytes:
-    attributes = json.dumps(event.attributes, separators=(",", ":")).encode()
+    trace = event.trace.headers() if event.trace else {}
+    attributes = json.dumps(event.attributes | trace, separators=(",", ":")).encode()
     return attributes[:-1] + b',"data":' + event.data + b"}"
 
 
@@ -182,23 +195,24 @@ def to_amqp_headers(event: Wired) -> dict[str, Any]:
     headers["content-type"] = event.content_type
     if event.attempts:
         headers[ATTEMPTS] = event.attempts
-    return headers
+    # Both or none, as Knative's broker reads them; so a tracestate is there even if it is empty.
+    return headers | (event.trace._asdict() if event.trace else {})
 
 
 def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body: bytes) -> Wired:
     """The event of a message, as Knative's dispatcher reads it. Raises Unacceptable."""
     known = {str(name).lower(): value for name, value in (headers or {}).items()}
     attempts = known.get(ATTEMPTS, 0) if isinstance(known.get(ATTEMPTS, 0), int) else 0
+    trace = traces.told_by(known.get)
     if content_type and content_type.startswith(STRUCTURED):
-        structured = from_object(_json(body))
-        return Wired(structured.attributes, structured.data, attempts)
+        return replace(from_object(_json(body), trace), attempts=attempts)
     attributes = {name.removeprefix("ce-"): _text(value) for name, value in known.items() if _is_attribute(name)}
     attributes["datacontenttype"] = attributes.pop("content-type", None) or content_type or JSON
-    return checked(attributes, body, attempts)
+    return checked(attributes, body, attempts, trace)
 
 
 def _is_attribute(name: str) -> bool:
-    return not name.startswith("x-") and name not in ("traceparent", "tracestate")
+    return not name.startswith("x-") and name not in traces.NAMES
 
 
 def _text(value: Any) -> str:

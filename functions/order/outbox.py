@@ -11,15 +11,18 @@ from logging import ERROR, WARNING
 import urllib3
 from cloudevents.http import CloudEvent
 
-from functions.shared import database, events
+from functions.shared import database, events, traces
 from functions.shared.database import Database
 from functions.shared.logs import log
 from functions.shared.settings import BrokerSettings, read
 
-PUT = "INSERT INTO outbox (id, event) VALUES (:id, :event) ON CONFLICT (id) DO NOTHING"
+PUT = """
+    INSERT INTO outbox (id, event, traceparent, tracestate) VALUES (:id, :event, :traceparent, :tracestate)
+    ON CONFLICT (id) DO NOTHING
+"""
 
 WAITING = """
-    SELECT id, event FROM outbox WHERE refusal IS NULL
+    SELECT id, event, traceparent, tracestate FROM outbox WHERE refusal IS NULL
      ORDER BY position LIMIT 100 FOR UPDATE SKIP LOCKED
 """
 
@@ -34,7 +37,8 @@ TIMEOUT = urllib3.Timeout(connect=1, read=5)
 
 def put(db: Database, event: CloudEvent) -> None:
     """Write `event` in the caller's transaction; it is sent as soon as that has committed."""
-    db.rows(PUT, id=event["id"], event=events.to_text(event))
+    traceparent, tracestate = traces.current() or (None, None)
+    db.rows(PUT, id=event["id"], event=events.to_text(event), traceparent=traceparent, tracestate=tracestate)
     db.after_commit(nudge)
 
 
@@ -51,7 +55,7 @@ def _flush_some() -> int:
     sent = []
     with database.transaction() as db:
         for row in db.rows(WAITING):
-            refusal = _send(row.event)
+            refusal = _send(row.event, traces.told_by(row._asdict().get))
             if refusal is None:
                 sent.append(row.id)
             elif refusal:
@@ -63,11 +67,11 @@ def _flush_some() -> int:
     return len(sent)
 
 
-def _send(event: str) -> str | None:
+def _send(event: str, trace: traces.Trace | None) -> str | None:
     """None: taken. Empty: the broker is not there now, try later. A text: the broker refuses this event for good."""
     broker = read(BrokerSettings).broker_url
     try:
-        headers = {"Content-Type": events.STRUCTURED}
+        headers = {"Content-Type": events.STRUCTURED, **(trace.headers() if trace else {})}
         answer = _pool().request("POST", broker, body=event.encode(), headers=headers)
     except urllib3.exceptions.HTTPError as problem:
         log("broker not reached", level=WARNING, reason=str(problem))

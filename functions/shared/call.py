@@ -6,7 +6,7 @@ from typing import Any
 
 import urllib3
 
-from functions.shared import exact_json
+from functions.shared import exact_json, traces
 from functions.shared.settings import CallSettings, read
 
 TIMEOUT = urllib3.Timeout(connect=2, read=10)
@@ -41,7 +41,7 @@ def call(function: str, body: Any) -> Any:
             "POST",
             address(function),
             body=exact_json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **traces.headers()},
         )
     except urllib3.exceptions.HTTPError as problem:
         raise CallFailed(f"{function} cannot be reached: {problem}") from problem

@@ -13,6 +13,7 @@ import time
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
@@ -22,7 +23,7 @@ from flask import Request, has_app_context
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from functions.shared import database, events
+from functions.shared import database, events, traces
 from functions.shared.answers import Answer, json_answer
 from functions.shared.database import Database
 from functions.shared.logs import log, milliseconds_since
@@ -119,13 +120,14 @@ def step(function: Callable) -> Callable[[Request], Answer]:
     contract = Contract.of(function)
     require(DatabaseSettings)
     # All at once, at zero: the first event of its kind would not show as an increase otherwise.
-    told = (deployed_name(function), contract.takes.event_type)
-    counts = {outcome: EVENTS.labels(*told, outcome) for outcome in OUTCOMES}
+    name = deployed_name(function)
+    counts = {outcome: EVENTS.labels(name, contract.takes.event_type, outcome) for outcome in OUTCOMES}
 
     def handle(request: Request) -> Answer:
-        return _Run(contract, function, counts).answer(request)
+        return _Run(name, contract, function, counts).answer(request)
 
-    started = watched(function, handle)
+    # Each event is a span of its own, so the request is none.
+    started = watched(function, handle, spans=False)
     started.contract = contract
     return started
 
@@ -133,22 +135,31 @@ def step(function: Callable) -> Callable[[Request], Answer]:
 class _Run:
     """One request's way through a step."""
 
-    def __init__(self, contract: Contract, function: Callable, counts: dict[str, Counter]):
-        self.contract, self.function, self.counts = contract, function, counts
+    def __init__(self, name: str, contract: Contract, function: Callable, counts: dict[str, Counter]):
+        self.name, self.contract, self.function, self.counts = name, contract, function, counts
         self.began = time.perf_counter()
         self.arrived: list[CloudEvent] = []
+        self.spans: list[traces.Span] = []
 
     def answer(self, request: Request) -> Answer:
         if request.method != "POST":
             return json_answer({"error": "expected a CloudEvent by POST"}, 405, {"Allow": "POST"})
-        try:
-            request.max_content_length = LARGEST_BODY
-            self.arrived, batched = events.from_request(request)
-            inputs = [self.contract.read(event) for event in self.arrived]
-            replies = self._once_more_if_beaten(inputs)
-        except Exception as problem:
-            return self._trouble(request, problem)
+        with ExitStack() as spans:
+            try:
+                request.max_content_length = LARGEST_BODY
+                self.arrived, batched = events.from_request(request)
+                self.spans = [spans.enter_context(self._span(event, request)) for event in self.arrived]
+                inputs = [self.contract.read(event) for event in self.arrived]
+                replies = self._once_more_if_beaten(inputs)
+            except Exception as problem:
+                return self._trouble(request, problem)
         return events.reply(replies, batched)
+
+    def _span(self, event: CloudEvent, request: Request) -> AbstractContextManager[traces.Span]:
+        """An event's own: of a batch each has its trace with it, one that is alone has it in the headers."""
+        parent = traces.told_by(request.headers.get) or traces.told_by(event.get)
+        facts = {"event.type": str(event["type"]), "event.id": str(event["id"]), "batch": len(self.arrived)}
+        return traces.span(self.name, parent, **facts)
 
     def _once_more_if_beaten(self, inputs: Sequence[BaseModel]) -> list[CloudEvent]:
         """A run that another one beat to its key rolls back and is then answered from the other's row."""
@@ -161,10 +172,11 @@ class _Run:
         with database.transaction() as db:
             known = self._known(db)
             fresh: dict[tuple[str, str], tuple[str, str | None]] = {}
-            for event, data in zip(self.arrived, inputs, strict=True):
+            for event, data, span in zip(self.arrived, inputs, self.spans, strict=True):
                 key = (event["source"], event["id"])
                 if key not in known:
-                    known[key] = self._work(event, data, db)
+                    with traces.within(span.trace):
+                        known[key] = self._work(event, data, db)
                     fresh[key] = (data.subject, known[key])
             self._remember(db, fresh)
         self._tell(fresh, known)
@@ -192,10 +204,11 @@ class _Run:
             )
 
     def _tell(self, fresh: dict, known: dict) -> None:
-        for event in self.arrived:
+        for event, span in zip(self.arrived, self.spans, strict=True):
             key = (event["source"], event["id"])
             outcome = "handled" if key in fresh else "answered again"
             self.counts["done" if key in fresh else "replayed"].inc()
+            span.ended(outcome)
             self._log(event, outcome, next="nothing" if known[key] is None else None)
 
     def _log(self, event: CloudEvent, outcome: str, level: int = INFO, **fields: object) -> None:
@@ -224,6 +237,8 @@ class _Run:
             reason = f"{type(problem).__name__} in {self.contract.source}: {reason}"
         for event in self.arrived:
             self._log(event, f"failed {status}", level, reason=reason)
+        for span in self.spans:
+            span.ended(outcome, failed=True)
         if level == ERROR or not self.arrived:
             log("failed", level=level, trace=level == ERROR, function=self.contract.source, reason=reason)
         return json_answer({"error": reason}, status, headers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Request
 
-from functions.shared import probes
+from functions.shared import probes, traces
 from functions.shared.answers import Answer
 from functions.shared.metrics import Gauge, Histogram
 
@@ -35,10 +35,17 @@ def outcome_of(status: int) -> str:
 
 
 def watched(
-    function: Callable, handle: Callable[[Request], Answer] | None = None, needs_database: bool = True
+    function: Callable,
+    handle: Callable[[Request], Answer] | None = None,
+    needs_database: bool = True,
+    spans: bool = True,
 ) -> Callable[[Request], Answer]:
-    """`function` with everything that is the same; where it takes no request, `handle` calls it."""
+    """`function` with everything that is the same; where it takes no request, `handle` calls it.
+
+    Without `spans` it is for `handle` to say what is a span.
+    """
     name, handle = deployed_name(function), handle or function
+    handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)
 
     @functools.wraps(function)
@@ -55,3 +62,13 @@ def watched(
             REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
 
     return watch
+
+
+def _spanned(name: str, handle: Callable[[Request], Answer]) -> Callable[[Request], Answer]:
+    def spanned(request: Request) -> Answer:
+        with traces.span(name, traces.told_by(request.headers.get), method=request.method) as span:
+            answer = handle(request)
+            span.ended(outcome_of(answer[1]), failed=answer[1] >= 500)
+            return answer
+
+    return spanned

@@ -84,14 +84,15 @@ class Plan:
 
     def _function(self, name: str, owner: str, command: list[str], port: int) -> Child:
         self.ports[name] = port
-        environment = self.surroundings.of_functions(owner)
+        environment = {"OTEL_SERVICE_NAME": name} | self.surroundings.of_functions(owner)
         return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health")
 
     def _trigger(self, name: str) -> Child:
         port = self.ports.get(name)
         health = f"http://{HOST}:{port}/health" if port else None
         command = [sys.executable, "-m", f"triggers.{name}"]
-        environment = self.surroundings.of_trigger(name, port, self.metrics_ports.get(name))
+        known = self.surroundings.of_trigger(name, port, self.metrics_ports.get(name))
+        environment = {"OTEL_SERVICE_NAME": name} | known
         return Child(name, command, environment, self._log(name), health)
 
     def _log(self, name: str) -> Path:
