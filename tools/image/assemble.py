@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import NamedTuple
@@ -114,8 +115,13 @@ def _file(module: str) -> Path | None:
     return next((file for file in files if module and file.is_file()), None)
 
 
-def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    return tuple(_names(ast.parse(path.read_text("utf-8"))))
+
+
+def _names(code: ast.Module) -> Iterator[str]:
+    for node in ast.walk(code):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

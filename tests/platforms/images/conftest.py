@@ -29,9 +29,9 @@ def store() -> Iterator[Store]:
         prepare()
         made = Store()
         made.make_base()
-        made.make_libraries()
     except NotHere as problem:
         pytest.skip(f"images were not built: {problem}")
+    made.make_libraries()
     yield made
     made.prune()
 

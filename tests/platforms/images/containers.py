@@ -57,6 +57,10 @@ class NotHere(Exception):
     """This machine cannot build or start images; the text is one line."""
 
 
+class Failed(Exception):
+    """A command ended with an error; the text has the end of what it said."""
+
+
 def prepare() -> None:
     """Install what is missing. Raises NotHere."""
     if os.geteuid() != 0:
@@ -66,17 +70,19 @@ def prepare() -> None:
         return
     if not shutil.which("apt-get"):
         raise NotHere(f"no apt-get here: install {', '.join(packages)}")
-    packages += ["debian-archive-keyring"]
-    _quietly(["apt-get", "update"])
-    _quietly(["apt-get", "install", "-y", "--no-install-recommends", *packages])
+    try:
+        _quietly(["apt-get", "update"])
+        _quietly(["apt-get", "install", "-y", "--no-install-recommends", "debian-archive-keyring", *packages])
+    except Failed as problem:
+        raise NotHere(str(problem)) from None
 
 
 def _quietly(command: list[str], **more: Any) -> str:
-    """Run a command and give what it says; NotHere has the end of it when it fails."""
+    """Run a command and give what it says. Raises Failed."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"} | more
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise NotHere(f"{' '.join(command)}: {' '.join((done.stdout + done.stderr).split()[-60:])}")
+        raise Failed(f"{' '.join(command)}: {' '.join((done.stdout + done.stderr).split()[-60:])}")
     return done.stdout.strip()
 
 
@@ -89,7 +95,6 @@ class Store:
         self.environment = {
             "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
             "BUILDAH_ISOLATION": "chroot",
-            "BUILDAH_LAYERS": "true",
         }
         self._choose_driver()
 
@@ -100,29 +105,36 @@ class Store:
             (self.directory / "storage.conf").write_text(f'[storage]\ndriver = "{driver}"\n{places}')
             if self._try("info"):
                 return
-        raise NotHere(f"buildah cannot keep images in {self.directory}: {self.buildah('info')}")
+        raise NotHere(f"buildah cannot keep images in {self.directory}")
 
     def buildah(self, *arguments: str) -> str:
-        """Run buildah and give what it says. Raises NotHere."""
+        """Run buildah and give what it says. Raises Failed."""
         return _quietly(["buildah", *arguments], **self.environment)
 
     def _try(self, *arguments: str) -> bool:
         try:
             return bool(self.buildah(*arguments))
-        except NotHere:
+        except Failed:
             return False
 
     def make_base(self) -> None:
-        """A base image of the distribution's own packages, in the place of Python's official one."""
+        """A base image of the distribution's packages, in the place of Python's official one. Raises NotHere."""
         if self._try("inspect", "--type", "image", BASE):
             return
         container = self.buildah("from", "scratch")
-        root = self.buildah("mount", container)
+        try:
+            self._fill_base(self.buildah("mount", container))
+            self.buildah("commit", container, BASE)
+        except Failed as problem:
+            raise NotHere(str(problem)) from None
+        finally:
+            self.buildah("rm", container)
+
+    def _fill_base(self, root: str) -> None:
         packages = "--include=python3,python3-venv,ca-certificates"
         _quietly(["debootstrap", "--variant=minbase", packages, "bookworm", root])
         for leftover in ("var/cache/apt", "var/lib/apt/lists"):
             shutil.rmtree(Path(root) / leftover)
-        self.buildah("commit", "--rm", container, BASE)
 
     def make_libraries(self) -> None:
         """The stage that all images share; its name keeps it from being pruned."""
@@ -140,7 +152,8 @@ class Store:
         volumes = {self.directory / "pip.conf": "/etc/pip.conf"}
         certificates = Path("/etc/ssl/certs/ca-certificates.crt")
         volumes |= {certificates: certificates} if certificates.exists() else {}
-        return [f"--build-arg=BASE={BASE}", *(f"--volume={here}:{there}:ro" for here, there in volumes.items())]
+        mounts = [f"--volume={here}:{there}:ro" for here, there in volumes.items()]
+        return ["--layers", "--force-rm", f"--build-arg=BASE={BASE}", *mounts]
 
     def build(self, *names: str) -> subprocess.CompletedProcess:
         """Build images with the project's own command."""
@@ -159,8 +172,8 @@ class Store:
             self.buildah("rm", container)
 
     def prune(self) -> None:
-        """Forget the layers that no image is made of any more."""
-        self.buildah("rmi", "--prune")
+        """Forget the layers that no image is made of any more; another run may still hold some."""
+        self._try("rmi", "--prune")
 
 
 class Image:
