@@ -1,6 +1,7 @@
 """Migration: every file once, by any number at once, and nobody in another owner's room."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +12,8 @@ import pytest
 from pg8000.native import DatabaseError
 
 from tools.install import FUNCTIONS, owners
-from tools.local.environment import role_url
-from tools.local.postgres import Postgres
+from tools.local.environment import ROOT, role_url
+from tools.local.postgres import Postgres, find_binaries
 from tools.local.processes import free_port, wait_until
 from tools.migrate import MigrationFailed, connected, create_database, migrate
 
@@ -192,6 +193,21 @@ def test_password_that_changed_is_set(url: str, root: Path):
     with pytest.raises(MigrationFailed, match="password"):
         rows(as_role(url, "billing"), "SELECT 1")
     migrate(url, PASSWORDS, root)
+
+
+def test_nobody_need_make_roles_where_an_administrator_has_made_them(server: Postgres):
+    name, file = f"food{next(numbers)}", ROOT / "k8s" / "roles.sql"
+    variables = [f"--set={owner}={PASSWORDS[owner]}" for owner in owners()]
+    psql = [find_binaries() / "psql", "--quiet", "--set=ON_ERROR_STOP=1", *variables, "--file", file, server.url()]
+    for _ in range(2):
+        subprocess.run(psql, check=True)
+    with connected(server.url()) as admin:
+        admin.run("CREATE ROLE humble LOGIN PASSWORD 'humble'")
+        admin.run(f"CREATE DATABASE {name} OWNER humble")
+
+    migrate(role_url(server.url(name), "humble", "humble"), PASSWORDS, admin_password="secret")
+
+    assert [["billing"]] == rows(as_role(server.url(name), "billing"), "SELECT current_schema()")
 
 
 def test_owner_of_the_database_need_not_be_a_superuser(server: Postgres, root: Path):

@@ -14,6 +14,7 @@ import yaml
 from tools.manifests import knative, monitoring, public_host
 from tools.manifests.knative import Document
 from tools.manifests.listed import owners
+from tools.manifests.roles import roles
 from triggers.stack import ROOT
 
 K8S = ROOT / "k8s"
@@ -138,7 +139,7 @@ def files() -> dict[Path, str]:
         kind = "Component" if folder.startswith(("public-host", "monitoring")) else "Kustomization"
         found |= {K8S / folder / name: body for name, body in contents.items()}
         found[K8S / folder / "kustomization.yaml"] = kustomization(contents, kind)
-    return found
+    return found | {K8S / "roles.sql": roles()}
 
 
 def stale() -> list[Path]:

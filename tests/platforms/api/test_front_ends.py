@@ -12,7 +12,8 @@ from triggers.stack import load
 
 def names(documents: list[dict], kind: str) -> list[str]:
     """Those of Knative's services, not of Kubernetes' own of that name."""
-    return sorted(each["metadata"]["name"] for each in documents if each["kind"] == kind and each["apiVersion"] != "v1")
+    found = [each for each in documents if each["kind"] == kind and each["apiVersion"] != "v1"]
+    return sorted(each["metadata"]["name"] for each in found)
 
 
 def kn(cluster, *words) -> str:
