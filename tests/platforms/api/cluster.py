@@ -92,6 +92,11 @@ class Cluster:
         names = [each["metadata"]["name"] for each in namespaces]
         self.kubectl("apply", documents=[*namespaces, *map(account, names)])
 
+    def clear(self, documents: list[dict]) -> None:
+        """Take these away, but for namespaces: to end one is a controller's work."""
+        gone = [each for each in documents if each["kind"] != "Namespace"]
+        self.kubectl("delete", "--wait=false", "--ignore-not-found", documents=gone)
+
     def start(self) -> None:
         for folder in ("bin", "home", "certificates"):
             (self.directory / folder).mkdir(parents=True)

@@ -1,6 +1,7 @@
 """One cluster for all tests, and the manifests of one overlay after the other in it."""
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from tests.platforms.api import manifests, webhooks
 from tests.platforms.api.cluster import Cluster, running
+from tools.local.environment import ROOT
 
 
 @dataclass
@@ -28,6 +30,12 @@ class Applied:
         return json.loads(self.cluster.kubectl("get", "--output", "json", documents=self.documents))["items"]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The README's commands go last: they apply an overlay themselves, and want the namespace to be empty."""
+    items.sort(key=lambda item: "test_readme" in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """An API server that knows all kinds, with Knative's webhooks."""
@@ -40,14 +48,28 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", params=manifests.overlays(), ids=lambda folder: folder.name)
 def applied(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Applied]:
-    """The overlay, applied as people do it; taken away again before the next one comes, but for the namespace.
-
-    A dry run makes no namespace either, so that is there before. Who could end one is a controller.
-    """
+    """The overlay, applied as people do it; taken away again before the next one comes. For None: nothing of ours."""
+    if request.param is None:
+        clear_namespace(cluster)
+        yield Applied(cluster, ROOT, [], "", "")
+        return
     folder, documents = request.param, manifests.documents(request.param)
+    # A dry run makes no namespace.
     cluster.add_namespaces(*(each for each in documents if each["kind"] == "Namespace"))
     dry_run = cluster.kubectl("apply", "--dry-run=server", "--kustomize", folder)
     real_run = cluster.kubectl("apply", "--kustomize", folder)
     yield Applied(cluster, folder, documents, dry_run, real_run)
-    kept = [each for each in documents if each["kind"] != "Namespace"]
-    cluster.kubectl("delete", "--wait=false", documents=kept)
+    cluster.clear(documents)
+
+
+def clear_namespace(cluster: Cluster) -> None:
+    """Take away what carries our label, of every kind that is in the manifests."""
+    kinds = {name for name, document in manifests.by_kind().items() if "namespace" in document["metadata"]}
+    ours = ("--namespace", "food", "--selector", "app.kubernetes.io/part-of=food")
+    cluster.kubectl("delete", ",".join(map(resource, sorted(kinds))), *ours)
+
+
+def resource(kind: str) -> str:
+    """`Trigger.eventing.knative.dev/v1` as kubectl reads it: `Trigger.v1.eventing.knative.dev`."""
+    name, group, version = re.fullmatch(r"([^.]+)\.(?:(.+)/)?(.+)", kind).groups()
+    return f"{name}.{version}.{group}" if group else name

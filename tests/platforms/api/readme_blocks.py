@@ -1,7 +1,8 @@
 """The README's shell blocks that need a cluster, and what becomes of them in the tests.
 
 A comment before the fence says it: `<!-- runs: interop-api -->` is run against the tests' API server, in the order of
-the README; `<!-- runs: cluster -->` needs one with nodes, and is not run.
+the README. `<!-- runs: interop -->` is about another platform, and run with that; `<!-- runs: cluster -->` needs one
+with nodes, and is not run.
 """
 
 import re
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from tests.platforms.api.cluster import Cluster
 from tools.local.environment import ROOT
 
-RUNS, NEEDS_NODES = "interop-api", "cluster"
+RUNS, ELSEWHERE, NEEDS_NODES = "interop-api", "interop", "cluster"
 BLOCK = re.compile(r"(?:^<!-- runs: (?P<runs>\S+) -->\n+)?^```sh\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
 # Whoever calls one of these talks to a cluster.
 FRONT_ENDS = re.compile(r"^\s*(?:kubectl|kn|kustomize|faas-cli)\b", re.MULTILINE)

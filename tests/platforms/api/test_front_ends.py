@@ -11,9 +11,9 @@ from triggers.stack import load
 
 
 def names(documents: list[dict], kind: str) -> list[str]:
-    """Those of Knative's services, not of Kubernetes' own of that name."""
-    found = [each for each in documents if each["kind"] == kind and each["apiVersion"] != "v1"]
-    return sorted(each["metadata"]["name"] for each in found)
+    """Kubernetes has Services of its own, which kn does not know."""
+    known = [each for each in documents if each["apiVersion"] != "v1"]
+    return sorted(each["metadata"]["name"] for each in known if each["kind"] == kind)
 
 
 def kn(cluster, *words) -> str:
