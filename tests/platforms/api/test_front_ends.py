@@ -37,6 +37,7 @@ def test_kn_lists_what_the_manifests_made(applied, words, kind):
     assert names(applied.documents, kind) == names(listed, kind)
 
 
+@pytest.mark.parametrize("applied", manifests.overlays()[:1], ids=lambda folder: folder.name, indirect=True)
 def test_kn_describes_a_trigger_with_its_broker_its_filter_and_its_function(applied):
     trigger = next(each for each in applied.documents if each["kind"] == "Trigger")
 
@@ -47,14 +48,15 @@ def test_kn_describes_a_trigger_with_its_broker_its_filter_and_its_function(appl
         assert expected in told
 
 
-def test_kn_applies_a_service_of_ours_and_finds_it_unchanged_the_second_time(cluster, tmp_path):
+def test_kn_applies_a_service_of_ours_and_changes_nothing_the_second_time(cluster, tmp_path):
     file = tmp_path / "service.yaml"
     file.write_text(yaml.safe_dump(manifests.elsewhere(manifests.of_kind("Service"), "by-kn")))
     apply = ("kn", "service", "apply", "--filename", file, "--no-wait", "--namespace", "default")
 
-    assert "created" in cluster.run(*apply)
-    assert "No changes" in cluster.run(*apply)
+    first, second = (cluster.run(*apply) and cluster.get("ksvc", "by-kn")["spec"] for _ in range(2))
     cluster.run("kn", "service", "delete", "by-kn", "--namespace", "default")
+
+    assert first == second
 
 
 def test_what_faas_cli_generates_for_knative_is_taken_for_every_function(cluster):
