@@ -2,10 +2,12 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
+from tests.platforms import programs
 from tests.platforms.api import manifests
 from tools.local.environment import ROOT
 
@@ -63,3 +65,10 @@ def test_an_overlay_is_built_from_the_files_of_its_folder_alone(folder, tmp_path
     copied = tmp_path / folder.relative_to(ROOT)
 
     assert manifests.build(folder) == manifests.build(copied)
+
+
+@every_overlay
+def test_kustomize_makes_of_it_what_kubectl_makes(folder):
+    command = [programs.find("kustomize"), "build", folder]
+
+    assert manifests.build(folder) == subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
