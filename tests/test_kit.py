@@ -21,7 +21,7 @@ from functions.order.flush import flush
 from functions.order.purge import purge
 from functions.pay.sale import sale
 from functions.shared import call as calls
-from functions.shared import database, events, exact_json, probes
+from functions.shared import database, events, exact_json, probes, traces
 from functions.shared.cron import scheduled
 from functions.shared.logs import JsonLine, log
 from functions.shared.refusals import explain
@@ -619,6 +619,18 @@ def test_an_event_that_the_broker_refuses_is_marked_and_holds_up_no_other(broker
     assert [("o1", "400 bad")] == kept(admin)
     assert {"sent": 0} == ask(flush).json
     assert 2 == len(broker.calls)
+
+
+@pytest.mark.usefixtures("admin")
+def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(broker):
+    came = traces.Trace(f"00-{'a' * 32}-{'b' * 16}-01", "vendor=1")
+    with traces.within(came):
+        put("traced")
+    put("untraced")
+    assert {"sent": 2} == ask(flush).json
+    traced, untraced = (call.headers for call in broker.calls)
+    assert came == (traced["traceparent"], traced["tracestate"])
+    assert "traceparent" not in untraced
 
 
 @pytest.mark.usefixtures("admin")
