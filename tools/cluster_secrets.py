@@ -9,15 +9,15 @@ import base64
 import json
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from pydantic import Field
 
-from functions.shared.settings import Misconfigured, Settings, read
+from functions.shared.settings import Settings
 from tools.install import deployment, install
+from triggers.command import settings_for
 
 INSTALLATION = "food-install"
 LABELS = {"app.kubernetes.io/part-of": "food"}
@@ -153,23 +153,15 @@ def _keep_amqp(cluster: Cluster, source: str) -> str:
     return f"amqp-url: {_keep(cluster, 'amqp-url', values_of(found)['connection_string'])}"
 
 
-def _or_one_line(work: Callable[[], list[str]]) -> list[str]:
-    try:
-        return work()
-    except OSError as problem:
-        sys.exit(f"{problem.filename}: expected a file of the service account, got: {problem.strerror}")
-    except (Misconfigured, NotMade) as problem:
-        sys.exit(str(problem))
-
-
 def main() -> None:
     """The job: ends with one line when it could not do all, so that it is run again."""
-
-    def work() -> list[str]:
-        settings = read(ClusterSettings)
-        return make_secrets(Cluster(settings), settings)
-
-    print("\n".join(_or_one_line(work)))
+    settings = settings_for(ClusterSettings, __doc__)
+    try:
+        print("\n".join(make_secrets(Cluster(settings), settings)))
+    except OSError as problem:
+        sys.exit(f"{problem.filename}: expected a file of the service account, got: {problem.strerror}")
+    except NotMade as problem:
+        sys.exit(str(problem))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tools.image.assemble import names
+from tools.image.assemble import Unknown, contents, names
 from triggers.stack import ROOT
 
 DOCKERFILE = "tools/image/Dockerfile"
@@ -54,12 +54,13 @@ def main() -> None:
     own, more = _split(sys.argv[1:])
     told = _parser().parse_args(own)
     try:
+        wanted = [name for name in told.names or names() if contents(name)]
         engine = told.builder or builder()
-        for name in told.names or names():
+        for name in wanted:
             tagged = build(name, engine, told.registry, told.version, more)
             if told.push:
                 _run([engine, "push", tagged])
-    except NotBuilt as problem:
+    except (NotBuilt, Unknown) as problem:
         sys.exit(str(problem))
 
 

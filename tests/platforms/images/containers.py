@@ -82,7 +82,7 @@ def _quietly(command: list[str], **more: Any) -> str:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"} | more
     done = subprocess.run(command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        raise Failed(f"{' '.join(command)}: {' '.join((done.stdout + done.stderr).split()[-60:])}")
+        raise Failed(f"{' '.join(command)}: {' '.join((done.stdout + done.stderr).split()[-200:])}")
     return done.stdout.strip()
 
 

@@ -12,9 +12,10 @@ import pytest
 import yaml
 from urllib3.exceptions import HTTPError
 
-from tests.platforms.images.containers import REGISTRY, Container, Image
+from tests.platforms.images.containers import REGISTRY, Container, Failed, Image
 from tests.system import Http, Rows, eventually
 from tools.image.assemble import assemble, contents, names
+from tools.image.build import DOCKERFILE
 from tools.local.children import answers
 from tools.local.environment import ROOT
 from tools.migrate import create_database
@@ -105,10 +106,14 @@ def test_the_base_is_pinned_by_version():
 
 
 def test_an_unknown_name_fails_the_build_and_lists_what_there_is(store):
-    done = store.build("billing-gift")
-    assert done.returncode != 0
-    assert "NAME: expected one of auth-check-token" in done.stdout + done.stderr
-    assert "triggers, jobs; got billing-gift" in done.stdout + done.stderr
+    with pytest.raises(Failed, match=r"NAME: expected one of auth-check-token.*triggers, jobs; got gift"):
+        store.buildah("build", f"--file={ROOT / DOCKERFILE}", "--build-arg=NAME=gift", *store.options, str(ROOT))
+
+
+def test_the_command_that_builds_knows_that_before_it_begins(store):
+    done = store.build("billing", "billing-gift")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("NAME: expected one of auth-check-token")
 
 
 # Every other image: the same Dockerfile, so that its code has to be there
@@ -183,6 +188,14 @@ def test_a_function_has_nothing_to_say_against_a_root_that_is_read_only(images, 
     container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
     assert 200 == http(container).get("/_/health").status
     assert "" == container.log.read_text()
+
+
+def test_gunicorns_heartbeat_beats_in_memory(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    http(container)
+    [worker] = children_of(container.first)
+    opened = {path.stat().st_dev for path in Path(f"/proc/{worker}/fd").iterdir()}
+    assert Path(f"/proc/{worker}/root/dev/shm").stat().st_dev in opened
 
 
 def test_the_server_is_process_1_and_has_as_many_threads_as_it_is_told(images, mounted, start):
@@ -275,6 +288,12 @@ def test_the_jobs_make_the_files_of_an_installation(images, installation):
     done = images["jobs"].run(installation, "install", "/tmp/made", "--database", "postgres:5432/food")
     assert (0, "") == (done.returncode, done.stderr)
     assert "/tmp/made/deployment: a file for each secret of stack.yml" in done.stdout
+
+
+def test_the_jobs_tell_what_they_read(images, installation):
+    done = images["jobs"].run(installation, "cluster_secrets", "--help")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "DATABASE_ADDRESS " in done.stdout
 
 
 # faas-cli
