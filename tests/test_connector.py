@@ -215,6 +215,18 @@ def test_the_queue_of_a_removed_function_keeps_its_events_until_it_is_deployed_a
     connected.done("a", "b")
 
 
+def test_a_function_that_is_removed_disturbs_no_other(connected):
+    connected.gateway.deploy("two", topic=TYPES["two"])
+    connected.start()
+    connected.broker.consumed("two")
+    del connected.gateway.deployed["one"]
+    connected.broker.consumed("one", 0)
+    connected.broker.publish("a", to="two")
+    connected.done("a")
+    connected.broker.consumed("two")
+    assert "RabbitMQ channel closed" not in connected.broker.processes[-1].log.read_text()
+
+
 def test_what_is_in_hand_when_a_function_is_removed_goes_back_to_its_queue(connected):
     gate = threading.Event()
     connected.gateway.behave = lambda call: gate.wait(30) and nothing(call)
