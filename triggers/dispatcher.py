@@ -391,6 +391,9 @@ class Dispatcher:
         self.triggers = [Trigger(function, settings, self.topology) for function in _served(settings)]
         subscriptions = [trigger.subscription for trigger in self.triggers]
         self.link = Link(settings.amqp_url, self.topology.declare, subscriptions)
+
+    def tell_queues(self) -> None:
+        """Have the depth of the queues among the figures."""
         Queues(lambda: self.link.is_ready, lambda: self.link.depths(self.topology.queues), self._in_hand)
 
     def _in_hand(self) -> dict[str, int]:
@@ -440,6 +443,7 @@ def run(settings: DispatcherSettings, make: Callable[[], Dispatcher]) -> None:
 
     on_stop(finish)
     dispatcher.start()
+    dispatcher.tell_queues()
     tell_figures(settings)
     log("dispatcher started", triggers=len(dispatcher.triggers))
     finished.wait()
