@@ -5,6 +5,7 @@ builder as it is: `python -m tools.image.build billing -- --no-cache`.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from tools.image.assemble import Unknown, contents, names
 from triggers.stack import ROOT
 
 DOCKERFILE = "tools/image/Dockerfile"
-REGISTRY = "registry.example.org/food"
+# As in stack.yml, which the same variables change.
+REGISTRY = os.environ.get("REGISTRY") or "registry.example.org/food"
+VERSION = os.environ.get("VERSION") or "0.1.0"
 # The client of docker may be there without its server; the others have none.
 WORKS = {"docker": ["docker", "info"], "podman": ["podman", "--version"], "buildah": ["buildah", "--version"]}
 
@@ -31,7 +34,7 @@ def builder() -> str:
     raise NotBuilt(f"expected one of {', '.join(WORKS)} at work here; found none: install one")
 
 
-def tag(name: str, registry: str, version: str) -> str:
+def tag(name: str, registry: str = REGISTRY, version: str = VERSION) -> str:
     """What an image is called, as in stack.yml."""
     return f"{registry}/{name}:{version}"
 
@@ -75,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a function, an owner, triggers or jobs")
     parser.add_argument("--registry", default=REGISTRY, help="what goes before the name (%(default)s)")
-    parser.add_argument("--version", default="0.1.0", help="what goes behind it (%(default)s)")
+    parser.add_argument("--version", default=VERSION, help="what goes behind it (%(default)s)")
     parser.add_argument("--builder", choices=WORKS, help="do not look for one that works")
     parser.add_argument("--push", action="store_true", help="push what was built")
     return parser

@@ -66,8 +66,13 @@ def prepare() -> None:
     if os.geteuid() != 0:
         raise NotHere("images are built and started by root only: run this as root")
     packages = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
-    if not packages:
-        return
+    if packages:
+        _install(packages)
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True).returncode:
+        raise NotHere("containers need mounts of their own, and root may not make any here: privileges are missing")
+
+
+def _install(packages: list[str]) -> None:
     if not shutil.which("apt-get"):
         raise NotHere(f"no apt-get here: install {', '.join(packages)}")
     try:

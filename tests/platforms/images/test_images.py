@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from tests.platforms.images.containers import REGISTRY, Container, Failed, Image
 from tests.system import Http, Rows, eventually
 from tools.image.assemble import assemble, contents, names
-from tools.image.build import DOCKERFILE
+from tools.image.build import DOCKERFILE, tag
 from tools.local.children import answers
 from tools.local.environment import ROOT
 from tools.migrate import create_database
@@ -23,12 +23,12 @@ from triggers.stack import load
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 MEBIBYTE = 1024 * 1024
+STACK = yaml.safe_load((ROOT / "stack.yml").read_text())["functions"]
 
 
 def told_in_stack(name: str) -> dict[str, str]:
     """The variables that a function gets from stack.yml; those that the platform fills in apart."""
-    listed = yaml.safe_load((ROOT / "stack.yml").read_text())["functions"][name]["environment"]
-    return {variable: value for variable, value in listed.items() if "${" not in value}
+    return {variable: value for variable, value in STACK[name]["environment"].items() if "${" not in value}
 
 
 def http(container: Container, health: str = "/_/health") -> Http:
@@ -97,6 +97,11 @@ def test_an_image_tells_its_name_its_version_and_who_it_runs_as(images):
         assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image.config["User"])
         assert "SIGTERM" == image.config["StopSignal"]
         assert ["8080/tcp"] == list(image.config["ExposedPorts"])
+
+
+def test_an_image_is_called_as_stack_yml_calls_it():
+    images = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", entry["image"]) for name, entry in STACK.items()}
+    assert images == {name: tag(name) for name in STACK}
 
 
 def test_the_base_is_pinned_by_version():
