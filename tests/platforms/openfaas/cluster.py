@@ -131,8 +131,9 @@ class OpenFaaS:
             process.start()
         self.ready("openfaas", "ingress")
         self.cli("login", "--username", USER, "--password-stdin", stdin=PASSWORD)
-        for file in sorted(self.secrets.glob("*[!r]-*")):
-            self.cli("secret", "create", file.name, "--from-file", str(file))
+        for file in sorted(self.secrets.iterdir()):
+            if not file.name.startswith("basic-auth"):
+                self.cli("secret", "create", file.name, "--from-file", str(file))
         self.deploy(*self.profile.deployments)
         self.serving()
         # Its health is that of the function ops-health.

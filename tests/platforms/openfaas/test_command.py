@@ -14,7 +14,6 @@ from tests.platforms.openfaas.cluster import PASSWORD, USER, OpenFaaS
 from tests.platforms.openfaas.provider import FROM_THE_PROVIDER
 from tests.system import Http, eventually
 from tools.local.environment import ROOT
-from triggers.stack import by_event
 
 EXAMPLE = ROOT / "schemas" / "events" / "pay.sale.example.json"
 STRUCTURED = "application/cloudevents+json"
@@ -122,17 +121,25 @@ def test_the_community_edition_has_room_for_two_more_and_no_third(system, also):
 # -- calls ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_event_function_can_be_invoked_with_a_structured_event(system):
-    function = by_event("pay.sale")
-    path = system.address(function.name).removeprefix("/function/")
-    answer = system.function(function.name).post(data=EXAMPLE.read_bytes(), headers={"Content-Type": STRUCTURED})
-    assert (200, models.Withdraw.event_type) == (answer.status, answer.headers["ce-type"])
-    if "/" in path:
-        # faas-cli takes a name, and none of a function inside a deployment.
-        return
-    told = system.cli("invoke", path, "--content-type", STRUCTURED, stdin=EXAMPLE.read_text())
+@pytest.mark.parametrize("mode", ["structured", "binary"])
+def test_an_event_function_can_be_invoked_with_the_command(system, mode):
+    if system.profile.most:
+        pytest.skip("faas-cli invokes a deployment, and no function inside it")
+    event = json.loads(EXAMPLE.read_text())
+    if mode == "structured":
+        told = system.cli("invoke", "pay-sale", "--content-type", STRUCTURED, stdin=json.dumps(event))
+    else:
+        headers = [f"--header=ce-{name}={event[name]}" for name in ("specversion", "id", "type", "source", "subject")]
+        arguments = ("invoke", "pay-sale", "--content-type", "application/json", *headers)
+        told = system.cli(*arguments, stdin=json.dumps(event["data"]))
 
-    assert json.loads(answer.text) == json.loads(told)
+    assert event["data"]["orderId"] == json.loads(told)["orderId"]
+
+
+def test_a_structured_event_is_answered_with_the_next(system):
+    answer = system.function("pay-sale").post(data=EXAMPLE.read_bytes(), headers={"Content-Type": STRUCTURED})
+
+    assert (200, models.Withdraw.event_type) == (answer.status, answer.headers["ce-type"])
 
 
 def test_attributes_go_both_ways_as_headers(system):

@@ -1,5 +1,6 @@
 """Whole orders through OpenFaaS: the same four outcomes as on one machine, also when functions come and go."""
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -81,7 +82,7 @@ def test_a_function_that_is_removed_in_the_middle_of_orders_and_deployed_again_l
     guest, dish, event = stage.new_user(1000), stage.dish(stock=100), "store.bookingFood"
     removed, before = deployment_of(system, event), dead_letters(system)
     with ThreadPoolExecutor() as threads:
-        placed = threads.submit(orders, stage, guest, dish, 20)
+        placed = threads.submit(orders, stage, guest, dish, 12)
         assert "Removing old function" in system.cli("remove", removed)
         eventually(lambda: by_event(event).name not in system.served(), "the function is no longer served")
         ids = placed.result()
@@ -89,27 +90,43 @@ def test_a_function_that_is_removed_in_the_middle_of_orders_and_deployed_again_l
     assert system.sql.value(still_open, ids=ids) > 0
     system.deploy(removed)
 
-    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
-    assert (stage.balance(guest), stage.stock(dish)) == ("490.00", 60)
-    assert stage.mails(guest) == ["Заказ успешно создан"] * 20
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 12
+    assert (stage.balance(guest), stage.stock(dish)) == ("694.00", 76)
+    assert stage.mails(guest) == ["Заказ успешно создан"] * 12
     assert dead_letters(system) == before
 
 
 def test_an_update_in_the_middle_of_orders_loses_none(stage, system):
     guest, dish, updated = stage.new_user(1000), stage.dish(stock=100), deployment_of(system, "pay.sale")
     with ThreadPoolExecutor() as threads:
-        placed = threads.submit(orders, stage, guest, dish, 20)
+        placed = threads.submit(orders, stage, guest, dish, 12)
         system.deploy(updated)
         ids = placed.result()
 
-    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
-    assert stage.balance(guest) == "490.00"
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 12
+    assert stage.balance(guest) == "694.00"
+
+
+def test_a_function_that_is_killed_in_the_middle_of_orders_loses_none(stage, system):
+    guest, dish, killed = stage.new_user(1000), stage.dish(stock=100), deployment_of(system, "pay.confirmSale")
+    before = dead_letters(system)
+    with ThreadPoolExecutor() as threads:
+        placed = threads.submit(orders, stage, guest, dish, 12)
+        charged = "SELECT count(*) FROM billing.charges WHERE username = :name"
+        eventually(lambda: system.sql.value(charged, name=guest.username), "the first ones at work")
+        (replica,) = system.provider.deployed[killed].replicas
+        replica.signal(signal.SIGKILL)
+        ids = placed.result()
+
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 12
+    assert stage.payments(ids[0]) == [("SALE", "25.50", "933")]
+    assert dead_letters(system) == before
 
 
 def test_a_gateway_that_is_killed_in_the_middle_of_orders_loses_none(stage, system):
     guest, dish = stage.new_user(1000), stage.dish(stock=100)
     before = dead_letters(system)
-    ids = orders(stage, guest, dish, 20)
+    ids = orders(stage, guest, dish, 12)
     gateway = system.processes["openfaas"]
     gateway.process.kill()
     gateway.process.wait()
@@ -118,7 +135,7 @@ def test_a_gateway_that_is_killed_in_the_middle_of_orders_loses_none(stage, syst
     gateway.start()
     system.ready("openfaas")
 
-    assert stage.settled(*ids, seconds=120) == ["Completed"] * 20
+    assert stage.settled(*ids, seconds=120) == ["Completed"] * 12
     assert dead_letters(system) == before
 
 
