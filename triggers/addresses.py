@@ -2,6 +2,7 @@
 
 import urllib3
 
+from functions.shared import connections
 from functions.shared.call import address
 from functions.shared.settings import CallSettings
 
@@ -11,4 +12,4 @@ __all__ = ["CallSettings", "address", "pool"]
 def pool(read_seconds: float, size: int) -> urllib3.PoolManager:
     """Connections that are kept: a new one for each event would cost more than the event. Nothing is retried here."""
     timeout = urllib3.Timeout(connect=2, read=read_seconds)
-    return urllib3.PoolManager(num_pools=100, maxsize=size, retries=False, timeout=timeout)
+    return connections.pool(timeout, num_pools=100, maxsize=size)

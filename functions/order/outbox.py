@@ -11,7 +11,7 @@ from logging import ERROR, WARNING
 import urllib3
 from cloudevents.http import CloudEvent
 
-from functions.shared import database, events, traces
+from functions.shared import connections, database, events, traces
 from functions.shared.database import Database
 from functions.shared.logs import log
 from functions.shared.settings import BrokerSettings, read
@@ -87,7 +87,7 @@ def _send(event: str, trace: traces.Trace | None) -> str | None:
 
 @cache
 def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(retries=False, timeout=TIMEOUT)
+    return connections.pool(TIMEOUT)
 
 
 _wanted = threading.Event()

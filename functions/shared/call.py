@@ -6,7 +6,7 @@ from typing import Any
 
 import urllib3
 
-from functions.shared import exact_json, traces
+from functions.shared import connections, exact_json, traces
 from functions.shared.settings import CallSettings, read
 
 TIMEOUT = urllib3.Timeout(connect=2, read=10)
@@ -18,7 +18,7 @@ class CallFailed(Exception):
 
 @cache
 def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(retries=False, timeout=TIMEOUT, maxsize=8)
+    return connections.pool(TIMEOUT, maxsize=8)
 
 
 @cache
