@@ -88,6 +88,13 @@ def test_no_secret_is_in_the_tree(document):
         assert not [each for each in container.get("env", ()) if "PASSWORD" in each["name"] and "value" in each]
 
 
+def test_the_job_that_makes_secrets_may_read_those_that_it_makes_and_no_others():
+    rules = documents("base", "Role")["installer"]["rules"]
+    (readable,) = (rule["resourceNames"] for rule in rules if rule["verbs"] == ["get"])
+
+    assert {"food-install", *(secret for one in listed() for secret in one.secrets)} == set(readable)
+
+
 # One service a function
 
 
