@@ -79,6 +79,8 @@ def fields(document: dict) -> list[tuple]:
 def _below(part: Any, path: tuple = ()) -> Iterator[tuple]:
     inner = enumerate(part) if isinstance(part, list) else part.items() if isinstance(part, dict) else ()
     for key, each in inner:
+        if {".", "/"} & set(str(key)):
+            continue  # the key of a label, in a selector that has no other words
         yield (*path, key)
         if key not in FREE:
             yield from _below(each, (*path, key))
