@@ -29,7 +29,11 @@ FRONT_ENDS = ("kubectl", "kustomize", "kn", "faas-cli")
 
 
 class Refused(Exception):
-    """What a program wrote when it did not end with 0."""
+    """What a program wrote on standard error when it did not end with 0; `output` is what it had done by then."""
+
+    def __init__(self, message: str, output: str):
+        super().__init__(message)
+        self.output = output
 
     @property
     def reason(self) -> str:
@@ -72,7 +76,7 @@ class Cluster:
         told = {"env": self.environment, "cwd": ROOT, "input": text or "", "timeout": PATIENCE}
         done = subprocess.run(words, capture_output=True, text=True, **told)
         if done.returncode not in fine:
-            raise Refused(f"{' '.join(words)}: {done.stderr}{done.stdout}")
+            raise Refused(f"{' '.join(words)}: {done.stderr}", done.stdout)
         return done.stdout
 
     def kubectl(self, *arguments: object, documents: list[dict] | None = None, fine: tuple[int, ...] = (0,)) -> str:

@@ -20,7 +20,7 @@ def said_of(cluster: Cluster, documents: list[dict]) -> str:
     """What is said of these, of which some at least are refused."""
     with pytest.raises(Refused) as refusal:
         cluster.kubectl("create", "--dry-run=server", "--validate=strict", documents=documents)
-    return str(refusal.value)
+    return refusal.value.output + str(refusal.value)
 
 
 @every_kind
