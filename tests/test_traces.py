@@ -263,16 +263,29 @@ def test_without_the_setting_opentelemetry_is_not_even_loaded(source):
     assert not [name for name in imported_by(source) if name.startswith(("opentelemetry", "google.protobuf"))]
 
 
-def test_with_the_setting_and_without_the_packages_it_is_said_in_one_line(tmp_path):
+def started(endpoint: str, path: str) -> tuple[int, str]:
+    """Exit status and last words of a process that only loads the kit."""
+    environment = os.environ | {"PYTHONPATH": path, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    command = [sys.executable, "-c", "import functions.shared.step"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+def test_with_the_setting_and_without_the_packages_no_process_starts_and_says_why_in_one_line(tmp_path):
     (tmp_path / "opentelemetry.py").write_text("raise ImportError('gone', name='opentelemetry')")
-    script = "from functions.shared import traces\nwith traces.span('x', None): pass"
-    environment = os.environ | {
-        "PYTHONPATH": f"{tmp_path}:{ROOT}",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
-    }
 
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    status, said = started("http://127.0.0.1:9", f"{tmp_path}:{ROOT}")
 
-    assert 1 == done.returncode
-    said = "cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set and opentelemetry is not installed"
-    assert done.stderr.startswith(said)
+    assert (1, 1) == (status, len(said.splitlines()))
+    assert said.startswith("cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set and opentelemetry is not installed")
+
+
+def test_an_endpoint_that_is_no_http_address_is_told_in_one_line():
+    status, said = started("collector:4317", str(ROOT))
+
+    assert (1, 1) == (status, len(said.splitlines()))
+    assert said.startswith("cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is wrong")
+
+
+def test_with_the_setting_and_the_packages_a_process_starts():
+    assert (0, "") == started("http://127.0.0.1:9", str(ROOT))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from functions.shared.settings import Settings, read
+from functions.shared.settings import Misconfigured, Settings, read
 
 NAMES = ("traceparent", "tracestate")
 TRACEPARENT = re.compile(r"(00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})")
@@ -93,3 +93,15 @@ def span(name: str, parent: Trace | None, kind: str = "server", **facts: str | i
 
     with spans.recorded(name, parent, kind, facts) as recorded, within(recorded.trace):
         yield recorded
+
+
+def _check() -> None:
+    """What is wrong with the setting is said at the start, and not at the first request."""
+    try:
+        if read(TraceSettings).otel_exporter_otlp_endpoint:
+            import functions.shared.spans  # noqa: F401 - ends the process when the packages are missing
+    except Misconfigured as problem:
+        raise SystemExit(f"cannot start: {problem}") from None
+
+
+_check()
