@@ -15,6 +15,7 @@ from tests.system import eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
+from triggers.amqp import Link
 from triggers.connector import Deployment, Taker, takers
 
 LATE = "homework.arch.test.late"
@@ -312,28 +313,51 @@ def test_an_answer_that_may_be_the_events_fault_counts_as_a_try(connected, statu
     assert ["again in", "done"] == [outcome.partition(" 0.")[0] for outcome in connected.broker.outcomes("a")]
 
 
-def test_after_a_restart_of_rabbitmq_everything_listed_is_served_again(directory, tmp_path):
+@pytest.fixture
+def own_rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
+    """A node that the test may stop."""
     port = free_port()
     server = RabbitMQ(directory / f"rabbitmq-{port}", port)
     server.start()
-    broker = Broker(server, tmp_path)
-    connected = Connected(broker)
-    process = connected.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def restartable(own_rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Connected]:
+    made = Connected(Broker(own_rabbitmq, tmp_path))
+    yield made
+    for process in made.broker.processes:
+        end(process)
+    made.gateway.server.stop()
+
+
+def test_after_a_restart_of_rabbitmq_everything_listed_is_served_again(restartable):
+    broker = restartable.broker
+    restartable.start()
     broker.consumed("one")
     broker.disconnect()
-    server.stop()
-    connected.gateway.deploy("late", topic=LATE)
-    eventually(lambda: len(connected.said("function served")) == 2, "the late one known")
-    server.start()
+    broker.rabbitmq.stop()
+    restartable.gateway.deploy("late", topic=LATE)
+    eventually(lambda: len(restartable.said("function served")) == 2, "the late one known")
+    broker.rabbitmq.start()
     broker.connect()
     broker.consumed("late")
     broker.publish("a")
     broker.publish_raw({**headers_of("b"), "type": LATE}, b"{}", "application/json")
-    connected.done("a", "b")
-    assert 0 == end(process)
-    broker.close()
-    connected.gateway.server.stop()
-    server.remove()
+    restartable.done("a", "b")
+
+
+def test_a_link_that_is_stopped_while_it_connects_does_not_stay(rabbitmq):
+    reached, go_on = threading.Event(), threading.Event()
+    link = Link(rabbitmq.url, lambda _: reached.set() or go_on.wait(30))
+    link.start()
+    assert reached.wait(30)
+    stopping = threading.Thread(target=link.stop)
+    stopping.start()
+    go_on.set()
+    stopping.join(5)
+    assert not stopping.is_alive()
 
 
 # -- what goes back -------------------------------------------------------------------------------------------------

@@ -254,6 +254,10 @@ class Link:
         self._connection.ioloop.start()
 
     def _opened(self, connection: pika.SelectConnection) -> None:
+        if self._stopping.is_set():
+            # `stop` came before there was anything to close.
+            connection.close()
+            return
         connection.channel(on_open_callback=self._publisher_opened)
         for subscription in tuple(self._subscriptions):
             self._consume(subscription)
