@@ -143,9 +143,10 @@ class System:
         **environment: str,
     ):
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        ports = {name: free_port() for name in ("GATEWAY_PORT", "BROKER_PORT")}
-        ports |= {"FUNCTIONS_PORT": _free_range(len({one if each else one.owner for one in functions}))}
-        ports |= {"METRICS_PORT": _free_range(3)}
+        # All in a row, so that none is chosen twice: gateway, ingress, three for figures, one for each function's process.
+        first = _free_range(5 + len({one if each else one.owner for one in functions}))
+        names = {"GATEWAY_PORT": 0, "BROKER_PORT": 1, "METRICS_PORT": 2, "FUNCTIONS_PORT": 5}
+        ports = {name: first + at for name, at in names.items()}
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
         self.place = Place(directory, ports)
         self.place.logs.mkdir(parents=True, exist_ok=True)
