@@ -143,7 +143,7 @@ class System:
         **environment: str,
     ):
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        # All in a row, so that none is chosen twice: gateway, ingress, three for figures, one for each function's process.
+        # All in a row, so that none is chosen twice: gateway, ingress, three for figures, one for each process.
         first = _free_range(5 + len({one if each else one.owner for one in functions}))
         names = {"GATEWAY_PORT": 0, "BROKER_PORT": 1, "METRICS_PORT": 2, "FUNCTIONS_PORT": 5}
         ports = {name: first + at for name, at in names.items()}
