@@ -149,10 +149,14 @@ class OpenFaaS:
     def deploy(self, *names: str) -> str:
         """Deploy these of the profile's file, and wait until each has a replica that works."""
         told = self.cli("deploy", "-f", str(ROOT / self.profile.file), "--regex", f"^({'|'.join(names)})$")
+        self.working(*names)
+        return told
+
+    def working(self, *names: str) -> None:
+        """Wait until each of these has a replica that works."""
         # Asking is not for nothing: every process that is not ready yet is asked for its health.
         in_time = wait_until(lambda: not self.late(*names), 180, every=0.3)
         assert in_time, f"not ready: {self.late(*names)}, see {self.provider.directory}"
-        return told
 
     def late(self, *names: str) -> set[str]:
         """Which of these have no replica that works."""

@@ -51,13 +51,15 @@ def test_the_functions_are_deployed_and_shown(system, folder):
         pytest.skip("the README deploys the Community Edition's profile, which is the other run of this test")
     told = run(of_the_block_with("faas-cli deploy"), folder, system)
     assert "Annotations" in told and "billing-database-url" in told
+    system.working(*system.profile.deployments)
     system.serving()
 
 
 @pytest.mark.usefixtures("no_secrets")
 def test_the_secrets_of_an_installation_are_created(system, folder):
     run(of_the_block_with("secret create"), folder, system)
-    files = {path.name: path.read_text() for path in (folder / "secrets" / "deployment").iterdir()}
+    # faas-cli cuts off the line's end.
+    files = {path.name: path.read_text().strip() for path in (folder / "secrets" / "deployment").iterdir()}
     assert files == system.provider.secrets
     assert {"billing-database-url", "jwt-private-key"} <= files.keys()
 
