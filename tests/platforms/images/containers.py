@@ -30,7 +30,8 @@ VERSION = "0.1.0"
 PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util-linux", "chroot": "coreutils"}
 SECRETS = "/var/openfaas/secrets"
 
-# What a container runtime does: namespaces of its own, devices, a place in memory, and a root that nobody writes to.
+# What a container runtime does: namespaces of its own, devices, /dev/shm, and a root that nobody writes to; not even
+# /tmp, which OpenFaaS would mount.
 CONTAIN = """
 set -e
 root=$1 secrets=$2 user=$3 folder=$4; shift 4
@@ -38,7 +39,6 @@ mount --bind "$root" "$root"
 mkdir -p "$root$SECRETS"
 mount --bind "$secrets" "$root$SECRETS"
 mount -t proc proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero random urandom; do
     : > "$root/dev/$device"
