@@ -274,7 +274,8 @@ def test_every_trigger_starts_from_their_image_and_tells_its_environment(images,
 
 
 def test_the_image_of_the_triggers_says_what_it_can_start(images, mounted):
-    assert "expected one of gateway|ingress|dispatcher|connector|cron; got nothing\n" == images["triggers"].run(mounted).stderr
+    done = images["triggers"].run(mounted)
+    assert "expected one of gateway|ingress|dispatcher|connector|cron; got nothing\n" == done.stderr
 
 
 def test_the_jobs_migrate_an_empty_database_and_audit_it(images, installation, postgres):
