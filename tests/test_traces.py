@@ -228,7 +228,8 @@ def place_order(system: System, headers: dict[str, str]) -> str:
 
 def whole_chain(receiver: Receiver, came: Trace) -> list | None:
     spans = receiver.of(came.traceparent.split("-")[1])
-    return spans if {*STEPS} <= {span.name for span in spans} else None
+    wanted = {"order-submit", *STEPS, *(f"deliver {step}" for step in STEPS)}
+    return spans if wanted <= {span.name for span in spans} else None
 
 
 def test_a_call_from_function_to_function_is_one_trace(traced, receiver):
@@ -251,10 +252,9 @@ def test_a_dead_letter_is_in_the_trace_of_the_event_that_it_was(traced, receiver
     def outcomes() -> set[tuple[str, str]]:
         return {(span.name, span.facts["outcome"]) for span in receiver.of(came.traceparent[3:35])}
 
-    eventually(lambda: len(outcomes()) == 4, "the spans of two deliveries and two functions")
     failed = {("deliver order-result", "failed"), ("order-result", "never")}
     kept = {("deliver ops-dead-letter", "done"), ("ops-dead-letter", "ok")}
-    assert failed | kept == outcomes()
+    eventually(lambda: failed | kept <= outcomes(), "the spans of both deliveries and both functions")
 
 
 # What it costs who does not want it
