@@ -55,15 +55,18 @@ def _at_port(port: int) -> Document:
 
 
 def _monitor(name: str, selector: Document, endpoint: Document) -> Document:
-    spec = {"selector": selector, "podMetricsEndpoints": [endpoint]}
+    spec = {"jobLabel": SERVICE, "selector": selector, "podMetricsEndpoints": [endpoint]}
     return document("monitoring.coreos.com/v1", "PodMonitor", name, spec, **LABELS)
 
 
 def servers() -> list[Document]:
-    """RabbitMQ and PostgreSQL, by the exporters that their operators bring."""
+    """RabbitMQ and PostgreSQL, by the exporters that their operators bring.
+
+    The depth of each queue gets the name that our own dispatcher has for it: dashboard and alerts ask for that.
+    """
     rabbitmq = {
         "selector": {"matchLabels": {"app.kubernetes.io/name": "rabbitmq"}},
-        "endpoints": [{"port": "prometheus", "interval": EVERY}],
+        "endpoints": [{"port": "prometheus", "interval": EVERY}, _depths()],
     }
     postgres = {
         "selector": {"matchLabels": {"cnpg.io/cluster": "food-db"}},
@@ -73,6 +76,17 @@ def servers() -> list[Document]:
         document("monitoring.coreos.com/v1", "ServiceMonitor", "rabbitmq", rabbitmq, **LABELS),
         document("monitoring.coreos.com/v1", "PodMonitor", "postgres", postgres, **LABELS),
     ]
+
+
+def _depths() -> Document:
+    renamed = {
+        "sourceLabels": ["__name__"],
+        "regex": "rabbitmq_detailed_queue_messages_ready",
+        "targetLabel": "__name__",
+        "replacement": "broker_queue_messages",
+    }
+    asked = {"path": "/metrics/detailed", "params": {"family": ["queue_coarse_metrics"]}}
+    return {"port": "prometheus", "interval": EVERY, **asked, "metricRelabelings": [renamed]}
 
 
 def rules() -> list[Document]:
