@@ -167,7 +167,11 @@ ORDER = """
     VALUES (:id, :id, 'anna', 'anna@example.org', '{}', 1, now(), :status, :reason,
             now() - interval '1 hour', :ended, :ended, :lost)
 """
-NOW, LONG_AGO = datetime.now(UTC), datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def ago(**time: int) -> datetime:
+    return datetime.now(UTC) - timedelta(**time)
 
 
 def test_orders_that_end_in_one_batch_are_all_counted(alone):
@@ -195,7 +199,7 @@ def test_orders_are_told_by_where_they_stand_and_the_open_ones_by_their_age(alon
     figures = partial(looked_up, function)
     assert (0, 0) == (figures().sum("orders_open"), figures().sum("orders_oldest_open_age_seconds"))
 
-    stories = [("Accepted", None, None, None), ("Created", None, None, NOW), ("Canceled", "why", NOW, None)]
+    stories = [("Accepted", None, None, None), ("Created", None, None, ago()), ("Canceled", "why", ago(), None)]
     for number, (status, reason, ended, lost) in enumerate([*stories, ("Canceled", "why", LONG_AGO, None)]):
         sql.rows(ORDER, id=str(number), status=status, reason=reason, ended=ended, lost=lost)
 
@@ -212,7 +216,7 @@ def test_what_waits_in_the_outbox_has_an_age_and_what_was_refused_is_counted_apa
 
     put = """INSERT INTO "order".outbox (id, event, written_at, refusal) VALUES (:id, '{}', :at, :refusal)"""
     sql.rows(put, id="refused", at=LONG_AGO, refusal="400 no event")
-    sql.rows(put, id="waits", at=NOW - timedelta(minutes=9), refusal=None)
+    sql.rows(put, id="waits", at=ago(minutes=9), refusal=None)
 
     assert (1, 1) == (figures().sum("order_outbox_rows"), figures().sum("order_outbox_refused_rows"))
     assert 540 <= figures().sum("order_outbox_oldest_age_seconds") < 700
@@ -225,7 +229,7 @@ def test_dead_letters_that_wait_are_told_with_who_failed(alone):
         INSERT INTO ops.dead_letters (function, source, id, type, event, reason, attempts, first_at, replayed_at)
         VALUES ('pay-sale', '/test', :id, 't', '{}', 'r', 1, :first, :replayed)
     """
-    sql.rows(keep, id="waits", first=NOW - timedelta(hours=1), replayed=None)
+    sql.rows(keep, id="waits", first=ago(hours=1), replayed=None)
     sql.rows(keep, id="replayed", first=LONG_AGO, replayed=LONG_AGO)
 
     assert [1] == figures().of("dead_letters_waiting_of_function", function="pay-sale")

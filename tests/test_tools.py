@@ -416,7 +416,7 @@ def test_the_tables_of_the_readme_are_not_stale():
 
 
 def test_stale_tables_are_named_and_repaired():
-    worn = TEXT.replace("billing-withdraw", "billing-gift")
+    worn = TEXT.replace("order-list-orders", "order-gift")
 
     assert readme.stale(worn) != []
     assert readme.filled(worn) == readme.filled(TEXT)

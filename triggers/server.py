@@ -10,8 +10,8 @@ from werkzeug.wrappers import Request
 from functions.shared import metrics
 from triggers.command import check_port
 
-# Clients keep their connections: the dispatcher and the gateway post many times a second.
-KEEP_ALIVE = 75
+# Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
+KEEP_ALIVE = 120
 MEBIBYTE = 1024 * 1024
 
 

@@ -28,7 +28,7 @@ START_FUNCTION = """\
 #!/bin/sh
 : "${{FUNCTION_SOURCE:={source}}}" "${{FUNCTION_TARGET:={target}}}"
 export FUNCTION_SOURCE FUNCTION_TARGET
-exec functions-framework "$@"
+exec python -m triggers.alone "$@"
 """
 START_OWNER = """\
 #!/bin/sh
@@ -74,7 +74,7 @@ def contents(name: str) -> Contents:
 
 def _function(function: Function) -> Contents:
     start = START_FUNCTION.format(source=function.source, target=function.target)
-    return Contents((_module(function),), (), start)
+    return Contents(("triggers.alone", _module(function)), (), start)
 
 
 def _bundle(owner: str) -> Contents:

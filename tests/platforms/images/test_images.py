@@ -209,7 +209,7 @@ def test_the_server_is_process_1_and_has_as_many_threads_as_it_is_told(images, m
     [worker] = children_of(container.first)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: server.get("/_/ready"), range(30)))
-    assert "functions-framework" in Path(f"/proc/{container.first}/cmdline").read_text()
+    assert "triggers.alone" in Path(f"/proc/{container.first}/cmdline").read_text()
     assert 1 + 3 >= len(list(Path(f"/proc/{worker}/task").iterdir()))
 
 
