@@ -57,7 +57,8 @@ def test_a_functions_image_holds_its_own_code_and_no_neighbours(images):
     assert {"functions/billing/withdraw.py", "functions/billing/__init__.py"} == {
         name for name in found if not name.startswith(("functions/shared/", "schemas/")) and name.count("/") == 2
     }
-    assert {"functions", "schemas", "start"} == {name.partition("/")[0] for name in found}
+    assert {"functions", "schemas", "start", "triggers"} == {name.partition("/")[0] for name in found}
+    assert not [name for name in found if Path(name).stem in ("dispatcher", "stack", "amqp", "host")]
 
 
 def test_an_owners_image_holds_its_functions_and_no_other_owners(images):
