@@ -25,11 +25,6 @@ from triggers.stack import DEAD_LETTERS, load
 PORTS = (8080, 8082)
 GATEWAY = f"http://127.0.0.1:{PORTS[0]}"
 USER, PASSWORD = "admin", "not-a-secret-1"
-# What an order, the calls of the tests and the clock need; the other functions are deployed the same way.
-NEEDED = (
-    "auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add", "billing-balance-get",
-    "order-submit", "order-find", "notification-list-emails", "ops-health",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,10 +40,8 @@ class Profile:
 
     @property
     def deployments(self) -> list[str]:
-        """Those that the tests deploy."""
-        listed = yaml.safe_load((ROOT / self.file).read_text("utf-8"))["functions"]
-        started = {function.name for function in load() if function.topic}
-        return [name for name in listed if self.most or name in started or name in NEEDED]
+        """All that the file lists."""
+        return [*yaml.safe_load((ROOT / self.file).read_text("utf-8"))["functions"]]
 
 
 PROFILES = {
@@ -90,7 +83,8 @@ class OpenFaaS:
         self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
         self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}") for _ in range(2))
         self.openfaas = Http(GATEWAY)
-        self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), profile.most)
+        limits = {"most": profile.most, "sleepy": profile.from_zero}
+        self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), **limits)
         self.cli = Cli(directory, OPENFAAS_URL=GATEWAY, OPENFAAS_INSIDE=GATEWAY, BROKER_URL=self.broker.base)
         self.processes = {child.name: child for child in (self._front_door(), *self._triggers())}
 
@@ -134,7 +128,7 @@ class OpenFaaS:
         for file in sorted(self.secrets.iterdir()):
             if not file.name.startswith("basic-auth"):
                 self.cli("secret", "create", file.name, "--from-file", str(file))
-        self.deploy(*self.profile.deployments)
+        self.deploy()
         self.serving()
         # Its health is that of the function ops-health.
         self.ready("gateway")
@@ -147,20 +141,22 @@ class OpenFaaS:
             assert wait_until(process.check, 60), f"{name} did not start: {process.log.read_text()}"
 
     def deploy(self, *names: str) -> str:
-        """Deploy these of the profile's file, and wait until each has a replica that works."""
-        told = self.cli("deploy", "-f", str(ROOT / self.profile.file), "--regex", f"^({'|'.join(names)})$")
-        self.working(*names)
+        """Deploy these of the profile's file, or all, and wait until they work."""
+        some = ["--regex", f"^({'|'.join(names)})$"] if names else []
+        told = self.cli("deploy", "-f", str(ROOT / self.profile.file), *some)
+        self.working(*names or self.profile.deployments)
         return told
 
     def working(self, *names: str) -> None:
-        """Wait until each of these has a replica that works."""
+        """Wait until each of these has a replica that works, or is asleep."""
         # Asking is not for nothing: every process that is not ready yet is asked for its health.
         in_time = wait_until(lambda: not self.late(*names), 180, every=0.3)
         assert in_time, f"not ready: {self.late(*names)}, see {self.provider.directory}"
 
     def late(self, *names: str) -> set[str]:
-        """Which of these have no replica that works."""
-        return set(names) - {one["name"] for one in self.listed() if one.get("availableReplicas")}
+        """Which of these have no replica that works, though they are not asleep."""
+        fine = (one["name"] for one in self.listed() if one.get("availableReplicas") or not one.get("replicas"))
+        return set(names) - {*fine}
 
     def serving(self) -> None:
         """Wait until every event has somebody who takes it."""

@@ -120,11 +120,11 @@ class Deployed:
 
 
 def command(image: str) -> list[str]:
-    """What an image starts: an owner's functions behind one host, or the framework, told by its variables which."""
+    """What an image starts: an owner's functions behind one host, or one function, told by its variables which."""
     name = image.rpartition("/")[2].partition(":")[0]
     if name in owners():
         return [sys.executable, "-m", "triggers.host", "--owner", name]
-    return [str(Path(sys.executable).with_name("functions-framework"))]
+    return [sys.executable, "-m", "triggers.alone"]
 
 
 class _Quiet(WSGIRequestHandler):
@@ -137,10 +137,15 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Provider:
-    """The WSGI application; `layout` is how secrets are mounted: `flat` files, or a `folder` for each."""
+    """The WSGI application; `layout` is how secrets are mounted: `flat` files, or a `folder` for each.
 
-    def __init__(self, directory: Path, layout: str, credentials: tuple[str, str], most: int | None = None):
-        self.directory, self.layout, self.most = directory, layout, most
+    With `sleepy` a function that may sleep does so until somebody calls it.
+    """
+
+    def __init__(
+        self, directory: Path, layout: str, credentials: tuple[str, str], most: int | None, sleepy: bool
+    ):
+        self.directory, self.layout, self.most, self.sleepy = directory, layout, most, sleepy
         self.credentials = credentials
         self.secrets: dict[str, str] = {}
         self.deployed: dict[str, Deployed] = {}
@@ -242,7 +247,9 @@ class Provider:
         mounted = self._mount(spec)
         variables = {name: value.replace(MOUNT, str(mounted)) for name, value in (spec.get("envVars") or {}).items()}
         made = self.deployed[spec["service"]] = Deployed(spec, self.directory, variables)
-        made.scale(int((spec.get("labels") or {}).get("com.openfaas.scale.min", 1)))
+        labels = spec.get("labels") or {}
+        asleep = self.sleepy and labels.get("com.openfaas.scale.zero") == "true"
+        made.scale(0 if asleep else int(labels.get("com.openfaas.scale.min", 1)))
 
     def _mount(self, spec: dict[str, Any]) -> Path:
         """The secrets of a deployment, and of no other, as files."""

@@ -192,8 +192,6 @@ def test_a_function_does_not_get_the_secrets_of_another(system):
 
 @pytest.fixture
 def administration(system: OpenFaaS) -> Http:
-    if not system.profile.most:
-        pytest.skip("the administration is deployed with the Community Edition's profile alone")
     return system.gateway
 
 
