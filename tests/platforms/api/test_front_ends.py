@@ -1,11 +1,13 @@
 """kn reads what the manifests made, and what faas-cli makes of stack.yml is taken by the same server."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.platforms.api import manifests
+from tests.platforms.api.cluster import Refused
 from tools.local.environment import ROOT
 from triggers.stack import load
 
@@ -68,14 +70,26 @@ def test_what_faas_cli_generates_for_knative_is_taken_for_every_function(cluster
     assert len(load()) == taken.count(" created (server dry run)")
 
 
-def test_what_faas_cli_generates_for_openfaas_is_every_function_with_its_image(cluster):
-    # The operator that would take these, and their CRD, are not of the Community Edition: they are read, not applied.
-    made = cluster.run("faas-cli", "generate", "--yaml", ROOT / "stack.yml", "--namespace", "food")
-    documents = [each for each in yaml.safe_load_all(made) if each]
+@pytest.fixture(scope="module")
+def functions_of_openfaas(cluster) -> list[dict]:
+    """What faas-cli makes for OpenFaaS' operator, in a cluster that knows the kind."""
+    cluster.kubectl("apply", "--server-side", "--filename", Path(__file__).with_name("function_kind.yaml"))
+    cluster.kubectl("wait", "--for=condition=Established", "crd/functions.openfaas.com", "--timeout=60s")
+    made = cluster.run("faas-cli", "generate", "--yaml", ROOT / "stack.yml", "--namespace", "default")
+    return [each for each in yaml.safe_load_all(made) if each]
 
-    assert {"openfaas.com/v1 Function food"} == {
-        f"{each['apiVersion']} {each['kind']} {each['metadata']['namespace']}" for each in documents
-    }
+
+def test_what_faas_cli_generates_for_openfaas_is_taken_for_every_function(cluster, functions_of_openfaas):
+    taken = cluster.kubectl("create", "--dry-run=server", "--validate=strict", documents=functions_of_openfaas)
+
+    assert len(load()) == taken.count(" created (server dry run)")
     assert {f"registry.example.org/food/{each.name}:0.1.0" for each in load()} == {
-        each["spec"]["image"] for each in documents
+        each["spec"]["image"] for each in functions_of_openfaas
     }
+
+
+def test_a_mistyped_field_of_a_function_is_refused(cluster, functions_of_openfaas):
+    wrong = manifests.mistyped(functions_of_openfaas[0], ("spec", "secrets"))
+
+    with pytest.raises(Refused, match=r'unknown field "spec\.secretsx"'):
+        cluster.kubectl("create", "--dry-run=server", "--validate=strict", documents=[wrong])
