@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tools.manifests.listed import WithoutAnchors
 from triggers.stack import DEAD_LETTERS, PREFIX, ROOT
 
 FILE = ROOT / "stack-ce.yml"
@@ -41,7 +42,7 @@ def profile() -> str:
     if len(functions) > MOST:
         raise SystemExit(f"expected at most {MOST} deployments, got {len(functions)}: give owners fewer schedules")
     document = {key: stack[key] for key in ("version", "provider", "configuration")} | {"functions": functions}
-    return HEAD.format(url=INSIDE) + yaml.dump(document, Dumper=_Plain, sort_keys=False, width=118)
+    return HEAD.format(url=INSIDE) + yaml.dump(document, Dumper=WithoutAnchors, sort_keys=False, width=118)
 
 
 def deployments(functions: dict[str, Entry]) -> dict[str, Entry]:
@@ -98,14 +99,6 @@ def _alone(entry: Entry) -> Entry:
     if "FUNCTION_URL" not in entry["environment"]:
         return entry
     return entry | {"environment": entry["environment"] | {"FUNCTION_URL": INSIDE}}
-
-
-class _Plain(yaml.SafeDumper):
-    """Writes out what stack.yml shares by anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - as PyYAML calls it
-        """Always."""
-        return True
 
 
 def main() -> int:

@@ -13,7 +13,7 @@ import yaml
 
 from tools.manifests import knative, monitoring, public_host
 from tools.manifests.knative import Document
-from tools.manifests.listed import owners
+from tools.manifests.listed import WithoutAnchors, owners
 from tools.manifests.roles import roles
 from triggers.stack import ROOT
 
@@ -54,13 +54,10 @@ def text(comment: str, documents: Iterable[Document]) -> str:
     return GENERATED + comment.lstrip("\n") + "---\n" + "---\n".join(bodies)
 
 
-class Plain(yaml.SafeDumper):
-    """Without anchors, lists indented, several lines as a block."""
+class Plain(WithoutAnchors):
+    """Lists indented, several lines as a block."""
 
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002 - PyYAML's
         return super().increase_indent(flow, False)
 
 

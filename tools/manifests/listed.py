@@ -12,6 +12,14 @@ from triggers.stack import ROOT, Function, load
 VARIABLE = re.compile(r"\$\{\w+:-([^}]*)\}")
 
 
+class WithoutAnchors(yaml.SafeDumper):
+    """Writes out what stack.yml shares by anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        """Always."""
+        return True
+
+
 @dataclass(frozen=True)
 class Listed:
     """One function as it is to be deployed."""
