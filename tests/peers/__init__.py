@@ -1,0 +1,1 @@
+"""The same order on other engines for durable workflows, to be measured beside ours. Nothing else imports this."""

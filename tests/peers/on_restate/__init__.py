@@ -1,0 +1,1 @@
+"""The saga as a Restate service."""
