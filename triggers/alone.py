@@ -1,16 +1,18 @@
 """One function in a process of its own, as images start it: `python -m triggers.alone`.
 
-It is what the framework's own command does, but for the server's settings. The framework's closes a connection after
-two idle seconds; a caller that keeps its connections for longer, as Knative's proxy and OpenFaaS' gateway do, loses
-the request that it sends in that very moment.
+The function is the framework's: its own command serves it as well. Here it stands behind our server, which keeps a
+connection for as long as Knative's proxy and OpenFaaS' gateway do (the framework's closes it after two idle seconds,
+and a request that is sent in that very moment is lost), answers probes beside the work and needs one process for it.
 """
 
-from functions_framework import create_app
-from functions_framework.exceptions import FunctionsFrameworkException
+from pathlib import Path
+
 from pydantic import Field
 
 from functions.shared.metrics import WorkerSettings
+from functions.shared.settings import read
 from triggers.command import settings_for
+from triggers.functions import Functions, loaded
 from triggers.server import serve
 
 
@@ -24,14 +26,20 @@ class FunctionSettings(WorkerSettings):
     threads: int = Field(default=8, ge=1, description="requests at a time")
 
 
+def app() -> Functions:
+    """The application of this process, or of one of its workers."""
+    settings = read(FunctionSettings)
+    return Functions(settings.threads, alone=loaded(settings.function_source, settings.function_target, Path.cwd()))
+
+
 def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(FunctionSettings, __doc__)
-    try:
-        app = create_app(settings.function_target, settings.function_source, "http")
-    except FunctionsFrameworkException as problem:
-        raise SystemExit(f"cannot start: {problem}") from None
-    serve(app, host=settings.host, port=settings.port, threads=settings.threads, workers=settings.workers)
+    made = app()  # what is wrong is told once, here
+    if settings.workers > 1:
+        serve("triggers.alone:app", host=settings.host, port=settings.port, workers=settings.workers, factory=True)
+    else:
+        serve(made, host=settings.host, port=settings.port)
 
 
 if __name__ == "__main__":

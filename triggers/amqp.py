@@ -1,19 +1,20 @@
-"""RabbitMQ for everybody here: one connection a process, kept up by a thread of its own.
+"""RabbitMQ for everybody here: one connection a process, on the process's event loop.
 
-Publishing waits for the broker's confirmation, and many messages wait together. A delivery belongs to the channel
-that it came by: when that is gone its acknowledgement is void, and the broker delivers again.
+A delivery belongs to the channel that it came by: when that is gone its acknowledgement is void, and the broker
+delivers again. What is written in one turn of the loop leaves in one piece.
 """
 
+import asyncio
 import contextlib
 import random
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from logging import WARNING
+from logging import ERROR, WARNING
 from typing import Any
 
 import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.channel import Channel
 from pika.exceptions import AMQPError
@@ -22,7 +23,7 @@ from pydantic import Field, field_validator
 from functions.shared.logs import log
 from functions.shared.settings import Settings
 
-CONFIRM_SECONDS = 20.0
+CONFIRM_SECONDS = 10.0
 LONGEST_PAUSE = 10.0
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
@@ -71,11 +72,41 @@ class Message:
         )
 
 
+class Consumer:
+    """A channel that a queue is consumed by, and what it has delivered and nobody has dealt with yet."""
+
+    def __init__(self, channel: Channel):
+        self.channel = channel
+        self._open: dict[int, None] = {}
+
+    def delivered(self, tag: int) -> None:
+        """One more to be dealt with."""
+        self._open[tag] = None
+
+    def acknowledge(self, tags: Sequence[int]) -> None:
+        """Acknowledge these, with one word where nothing older is open."""
+        known = [tag for tag in tags if self._open.pop(tag, 0) is None]
+        if not known or not self.channel.is_open:
+            return
+        newest = max(known)
+        if next(iter(self._open), newest + 1) > newest:
+            self.channel.basic_ack(newest, multiple=True)
+        else:
+            for tag in known:
+                self.channel.basic_ack(tag)
+
+    def give_back(self, tags: Sequence[int]) -> None:
+        """Have these delivered again."""
+        for tag in tags:
+            if self._open.pop(tag, 0) is None and self.channel.is_open:
+                self.channel.basic_nack(tag, requeue=True)
+
+
 @dataclass(frozen=True)
 class Delivery:
     """A message that was delivered and is not acknowledged yet."""
 
-    channel: Channel
+    consumer: Consumer
     tag: int
     properties: pika.BasicProperties
     body: bytes
@@ -83,54 +114,73 @@ class Delivery:
     @property
     def is_stale(self) -> bool:
         """Its channel is gone: the broker delivers it again, to whoever is there then."""
-        return not self.channel.is_open
+        return not self.consumer.channel.is_open
+
+
+Outcome = Callable[[str | None], None]
 
 
 @dataclass(eq=False)
 class _Promise:
-    """Confirmations that one caller waits for."""
+    """Confirmations that one caller waits for; `outcome` hears what went wrong, or None."""
 
     open: int
-    done: threading.Event = field(default_factory=threading.Event)
+    outcome: Outcome
+    overdue: asyncio.TimerHandle | None = None
     failure: str | None = None
+    settled: bool = False
 
-    def settle(self, failure: str | None = None) -> None:
+    def confirmed(self, failure: str | None) -> None:
         self.failure = self.failure or failure
         self.open -= 1
         if self.open <= 0:
-            self.done.set()
+            self.settle(self.failure)
 
-    def give_up(self, reason: str) -> None:
-        self.failure = self.failure or reason
-        self.done.set()
-
-
-class _Question:
-    """How many messages wait in some queues; asked on a channel of its own, which a missing queue would close."""
-
-    def __init__(self, queues: Sequence[str]):
-        self.queues = queues
-        self.found: dict[str, int] = {}
-        self.answered = threading.Event()
-
-    def put(self, channel: Channel) -> None:
-        channel.add_on_close_callback(lambda *_: self.answered.set())
-        for queue in self.queues:
-            channel.queue_declare(queue, passive=True, callback=partial(self._hear, channel))
-
-    def _hear(self, channel: Channel, frame: Any) -> None:
-        self.found[frame.method.queue] = frame.method.message_count
-        if len(self.found) == len(self.queues):
-            channel.close()
+    def settle(self, failure: str | None) -> None:
+        if not self.settled:
+            self.settled = True
+            if self.overdue:
+                self.overdue.cancel()
+            self.outcome(failure)
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """A queue to consume: `take` gets each delivery, on the connection's thread, and must not block."""
+    """A queue to consume: `take` gets each delivery, on the event loop, and must not block."""
 
     queue: str
     take: Callable[[Delivery], None]
     prefetch: int = 100
+
+
+class _Connection(AsyncioConnection):
+    """pika's connection, which sends what one turn of the loop has written in one piece: three frames a message
+    are three calls of the kernel otherwise, and three times as many packets for the broker to read."""
+
+    def __init__(self, *arguments: Any, **named: Any):
+        self._written: list[bytes] = []
+        super().__init__(*arguments, **named)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._written:
+            asyncio.get_running_loop().call_soon(self._send_written)
+        self._written.append(data)
+
+    def _send_written(self) -> None:
+        written, self._written = self._written, []
+        if self._transport is not None:
+            super()._adapter_emit_data(b"".join(written))
+
+
+@dataclass
+class _Open:
+    """What belongs to one connection and is gone with it."""
+
+    publisher: Channel | None = None
+    consumers: dict[Subscription, Consumer] = field(default_factory=dict)
+    promises: dict[int, tuple[_Promise, Message]] = field(default_factory=dict)
+    returned: set[str] = field(default_factory=set)
+    last_tag: int = 0
 
 
 class Link:
@@ -143,225 +193,254 @@ class Link:
         self._parameters.heartbeat = 30
         self._parameters.blocked_connection_timeout = 60
         self._declare, self._subscriptions = declare, [*subscriptions]
-        self._connection: pika.SelectConnection | None = None
-        self._publisher: Channel | None = None
-        self._consumers: dict[Subscription, Channel] = {}
-        self._promises: dict[int, tuple[_Promise, Message]] = {}
-        self._waiting: set[_Promise] = set()
-        self._returned: set[str] = set()
-        self._last_tag = 0
-        self._ready, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._keep_up, name="rabbitmq", daemon=True)
-
-    # -- what other threads call -------------------------------------------------------------------------------
+        self._connection: _Connection | None = None
+        self._open = _Open()
+        self._ready, self._stopping = asyncio.Event(), asyncio.Event()
+        self._kept_up: asyncio.Task | None = None
 
     def start(self) -> "Link":
         """Connect in the background; `wait_ready` tells when it is there."""
-        self._thread.start()
+        self._kept_up = asyncio.get_running_loop().create_task(self._keep_up())
         return self
 
-    def wait_ready(self, seconds: float) -> bool:
+    async def wait_ready(self, seconds: float) -> bool:
         """Whether the connection stands, waiting that long for it."""
-        return self._ready.wait(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), seconds)
+        return self._ready.is_set()
 
     @property
     def is_ready(self) -> bool:
         """Whether the connection stands now."""
         return self._ready.is_set()
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    # -- publishing --------------------------------------------------------------------------------------------
+
+    async def publish(self, messages: Sequence[Message]) -> None:
         """Publish all and wait until the broker has confirmed each. Raises NotConfirmed: then none is certain."""
+        heard: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.publish_then(messages, lambda failure: heard.done() or heard.set_result(failure))
+        if failure := await heard:
+            raise NotConfirmed(failure)
+
+    def publish_then(self, messages: Sequence[Message], outcome: Outcome) -> None:
+        """Publish all; `outcome` is called once: with None when each is confirmed, else with what went wrong."""
         if not messages:
-            return
-        promise = _Promise(open=len(messages))
-        self._waiting.add(promise)
-        try:
-            if not self._ready.is_set() or not self._call(partial(self._publish, promise, messages)):
-                raise NotConfirmed("RabbitMQ is not there")
-            if not promise.done.wait(CONFIRM_SECONDS):
-                raise NotConfirmed(f"RabbitMQ did not confirm within {CONFIRM_SECONDS:.0f} seconds")
-            if promise.failure:
-                raise NotConfirmed(promise.failure)
-        finally:
-            self._waiting.discard(promise)
-
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Tell the broker that a delivery is dealt with; void when its channel is gone."""
-        self._call(partial(_acknowledge, delivery))
-
-    def subscribe(self, subscription: Subscription) -> None:
-        """Consume one queue more, which has to be there, from now on and after the server was away."""
-        self._subscriptions.append(subscription)
-        self._call(partial(self._consume, subscription))
-
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Consume a queue no more; what was delivered and is not acknowledged goes back to it."""
-        self._subscriptions.remove(subscription)
-        self._call(partial(self._leave, subscription))
-
-    def declare(self) -> None:
-        """Declare everything again, over a connection for that alone. Raises what is in GONE."""
-        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
-            self._declare(connection.channel())
-
-    def depths(self, queues: Sequence[str], seconds: float = 2.0) -> dict[str, int]:
-        """How many messages of each queue no consumer has got; a queue not told in time is missing."""
-        question = _Question(queues)
-        if queues and self._ready.is_set() and self._call(partial(self._ask, question)):
-            question.answered.wait(seconds)
-        return dict(question.found)
-
-    def stop_consuming(self) -> None:
-        """Take nothing more; what was delivered can still be acknowledged."""
-        self._call(self._cancel_consumers)
-
-    def stop(self) -> None:
-        """Close; what was not acknowledged goes back to its queue."""
-        self._stopping.set()
-        self._call(self._close)
-        self._thread.join(timeout=10)
-
-    def _call(self, action: Callable[[], None]) -> bool:
-        connection = self._connection
-        if connection is None:
-            return False
-        connection.ioloop.add_callback_threadsafe(action)
-        return True
-
-    # -- what runs on the connection's own thread --------------------------------------------------------------
-
-    def _keep_up(self) -> None:
-        pause = 0.2
-        while not self._stopping.is_set():
-            try:
-                self.declare()
-                self._run()
-                pause = 0.2
-            except GONE as problem:
-                log("RabbitMQ not reached", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
-            self._lose("the connection to RabbitMQ was lost")
-            # Jitter: after a restart of the server not everybody comes back in the same moment.
-            self._stopping.wait(pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 2, LONGEST_PAUSE)
-
-    def _run(self) -> None:
-        self._connection = pika.SelectConnection(
-            self._parameters,
-            on_open_callback=self._opened,
-            on_open_error_callback=self._not_opened,
-            on_close_callback=self._closed,
-        )
-        self._connection.ioloop.start()
-
-    def _opened(self, connection: pika.SelectConnection) -> None:
-        if self._stopping.is_set():
-            # `stop` came before there was anything to close.
-            connection.close()
-            return
-        connection.channel(on_open_callback=self._publisher_opened)
-        for subscription in tuple(self._subscriptions):
-            self._consume(subscription)
-
-    def _not_opened(self, connection: pika.SelectConnection, problem: Exception) -> None:
-        log("RabbitMQ not reached", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
-        connection.ioloop.stop()
-
-    def _closed(self, connection: pika.SelectConnection, reason: Exception) -> None:
-        if not self._stopping.is_set():
-            log("RabbitMQ connection closed", level=WARNING, reason=str(reason))
-        connection.ioloop.stop()
-
-    def _publisher_opened(self, channel: Channel) -> None:
-        channel.add_on_close_callback(self._channel_closed)
-        channel.add_on_return_callback(self._came_back)
-        channel.confirm_delivery(self._confirmed)
-        self._publisher, self._last_tag = channel, 0
-        self._ready.set()
-
-    def _consume(self, subscription: Subscription) -> None:
-        # While the connection is being opened there is nothing to do: `_opened` takes all that are there then.
-        if self._connection.is_open and subscription not in self._consumers:
-            opened = partial(self._consumer_opened, subscription)
-            self._consumers[subscription] = self._connection.channel(on_open_callback=opened)
-
-    def _leave(self, subscription: Subscription) -> None:
-        channel = self._consumers.pop(subscription, None)
-        if channel is not None and channel.is_open:
-            channel.close()
-
-    def _consumer_opened(self, subscription: Subscription, channel: Channel) -> None:
-        if self._consumers.get(subscription) is not channel:
-            channel.close()
-            return
-        channel.add_on_close_callback(self._channel_closed)
-        channel.add_on_cancel_callback(lambda _frame: self._close())
-        channel.basic_qos(prefetch_count=subscription.prefetch)
-        channel.basic_consume(subscription.queue, partial(self._delivered, subscription))
-
-    def _delivered(self, subscription: Subscription, channel: Channel, method: Any, *message: Any) -> None:
-        properties, body = message
-        subscription.take(Delivery(channel, method.delivery_tag, properties, body))
-
-    def _channel_closed(self, channel: Channel, reason: Exception) -> None:
-        # A channel alone never comes back: start all over, with topology and subscriptions.
-        known = channel is self._publisher or channel in self._consumers.values()
-        if known and not self._stopping.is_set() and channel.connection.is_open:
-            log("RabbitMQ channel closed", level=WARNING, reason=str(reason))
-            self._close()
-
-    def _close(self) -> None:
-        if self._connection is not None and not (self._connection.is_closing or self._connection.is_closed):
-            self._connection.close()
-
-    def _ask(self, question: _Question) -> None:
-        if self._connection is not None and self._connection.is_open:
-            self._connection.channel(on_open_callback=question.put)
-
-    def _cancel_consumers(self) -> None:
-        for channel in self._consumers.values():
-            for consumer_tag in channel.consumer_tags if channel.is_open else ():
-                channel.basic_cancel(consumer_tag)
-
-    def _publish(self, promise: _Promise, messages: Sequence[Message]) -> None:
+            return outcome(None)
+        channel = self._open.publisher
+        if channel is None or not channel.is_open:
+            return outcome("RabbitMQ is not there")
+        promise = _Promise(len(messages), outcome)
+        late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:.0f} seconds"
+        promise.overdue = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, promise.settle, late)
         for message in messages:
-            if self._publisher is None or not self._publisher.is_open:
-                return promise.give_up("the connection to RabbitMQ was lost")
-            self._publisher.basic_publish(
+            channel.basic_publish(
                 message.exchange, message.routing_key, message.body, message.properties(), mandatory=True
             )
-            self._last_tag += 1
-            self._promises[self._last_tag] = (promise, message)
+            self._open.last_tag += 1
+            self._open.promises[self._open.last_tag] = (promise, message)
+        return None
 
-    def _confirmed(self, frame: Any) -> None:
+    def _confirmed(self, opened: _Open, frame: Any) -> None:
         method = frame.method
-        tags = [t for t in self._promises if t <= method.delivery_tag] if method.multiple else [method.delivery_tag]
         refused = None if isinstance(method, pika.spec.Basic.Ack) else "RabbitMQ refused the message"
-        for tag in tags:
-            promise, message = self._promises.pop(tag)
-            promise.settle(refused or self._lost_its_way(message))
+        for tag in _tags(opened.promises, method.delivery_tag, method.multiple):
+            promise, message = opened.promises.pop(tag)
+            promise.confirmed(refused or self._unroutable(opened, message))
 
-    def _came_back(self, _channel: Channel, _method: Any, properties: pika.BasicProperties, _body: bytes) -> None:
-        self._returned.add(properties.message_id)
+    def _on_return(self, opened: _Open, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
+        opened.returned.add(properties.message_id)
 
-    def _lost_its_way(self, message: Message) -> str | None:
-        if message.id not in self._returned:
+    def _unroutable(self, opened: _Open, message: Message) -> str | None:
+        if message.id not in opened.returned:
             return None
-        self._returned.discard(message.id)
+        opened.returned.discard(message.id)
         if message.must_arrive:
             return f"no queue takes messages of {message.exchange or message.routing_key}"
         log("no trigger takes this event", level=WARNING, type=message.headers.get("type"), id=message.id)
         return None
 
+    # -- consuming ---------------------------------------------------------------------------------------------
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the broker that deliveries are dealt with; void where their channel is gone."""
+        for consumer, tags in _by_consumer(deliveries):
+            consumer.acknowledge(tags)
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Have deliveries redelivered now, to whoever is there."""
+        for consumer, tags in _by_consumer(deliveries):
+            consumer.give_back(tags)
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Consume one queue more, which has to be there, from now on and after the server was away."""
+        self._subscriptions.append(subscription)
+        if self._connection is not None and self._connection.is_open:
+            self._consume(self._open, subscription)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Consume a queue no more; what was delivered and is not acknowledged goes back to it."""
+        self._subscriptions.remove(subscription)
+        consumer = self._open.consumers.pop(subscription, None)
+        if consumer is not None and consumer.channel.is_open:
+            consumer.channel.close()
+
+    async def declare(self) -> None:
+        """Declare everything again, over a connection for that alone. Raises what is in GONE."""
+        await asyncio.to_thread(self._declare_all)
+
+    def _declare_all(self) -> None:
+        with contextlib.closing(pika.BlockingConnection(self._parameters)) as connection:
+            self._declare(connection.channel())
+
+    async def depths(self, queues: Sequence[str], seconds: float = 2.0) -> dict[str, int]:
+        """How many messages of each queue no consumer has got; a queue not told in time is missing."""
+        found: dict[str, int] = {}
+        if queues and self._connection is not None and self._connection.is_open:
+            answered = asyncio.Event()
+            self._connection.channel(on_open_callback=partial(_ask, queues, found, answered))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(answered.wait(), seconds)
+        return dict(found)
+
+    def stop_consuming(self) -> None:
+        """Take nothing more; what was delivered can still be acknowledged."""
+        for consumer in self._open.consumers.values():
+            for consumer_tag in consumer.channel.consumer_tags if consumer.channel.is_open else ():
+                consumer.channel.basic_cancel(consumer_tag)
+
+    async def stop(self) -> None:
+        """Close; what was not acknowledged goes back to its queue."""
+        self._stopping.set()
+        self._close()
+        if self._kept_up is not None:
+            await asyncio.wait([self._kept_up], timeout=10)
+
+    # -- the connection ----------------------------------------------------------------------------------------
+
+    async def _keep_up(self) -> None:
+        pause = 0.2
+        while not self._stopping.is_set():
+            try:
+                await self.declare()
+                await self._connected()
+                pause = 0.2
+            except GONE as problem:
+                log("RabbitMQ not reached", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
+            except Exception:
+                # Whatever it is, a process that looks ready and does nothing would be worse.
+                log("connection failed", level=ERROR, trace=True)
+            self._lose("the connection to RabbitMQ was lost")
+            # Jitter: after a restart of the server not everybody comes back in the same moment.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _connected(self) -> None:
+        """Connect, and come back when the connection has ended."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        opened = self._open = _Open()
+        end = partial(self._ended, ended)
+        self._connection = _Connection(
+            self._parameters,
+            on_open_callback=partial(self._opened, opened),
+            on_open_error_callback=end,
+            on_close_callback=end,
+            custom_ioloop=asyncio.get_running_loop(),
+        )
+        await ended
+
+    def _ended(self, ended: "asyncio.Future[None]", _connection: Any, reason: Any) -> None:
+        if not self._stopping.is_set():
+            log("RabbitMQ connection ended", level=WARNING, reason=f"{type(reason).__name__}: {reason}")
+        if not ended.done():
+            ended.set_result(None)
+
+    def _opened(self, opened: _Open, connection: AsyncioConnection) -> None:
+        if self._stopping.is_set():
+            # `stop` came before there was anything to close.
+            connection.close()
+            return
+        connection.channel(on_open_callback=partial(self._publisher_opened, opened))
+        for subscription in tuple(self._subscriptions):
+            self._consume(opened, subscription)
+
+    def _publisher_opened(self, opened: _Open, channel: Channel) -> None:
+        channel.add_on_close_callback(partial(self._channel_closed, opened))
+        channel.add_on_return_callback(partial(self._on_return, opened))
+        channel.confirm_delivery(partial(self._confirmed, opened))
+        opened.publisher = channel
+        self._ready.set()
+
+    def _consume(self, opened: _Open, subscription: Subscription) -> None:
+        if subscription not in opened.consumers:
+            channel = self._connection.channel(on_open_callback=partial(self._consumer_opened, opened, subscription))
+            opened.consumers[subscription] = Consumer(channel)
+
+    def _consumer_opened(self, opened: _Open, subscription: Subscription, channel: Channel) -> None:
+        consumer = opened.consumers.get(subscription)
+        if consumer is None or consumer.channel is not channel:
+            channel.close()
+            return
+        channel.add_on_close_callback(partial(self._channel_closed, opened))
+        channel.add_on_cancel_callback(lambda _frame: self._close())
+        channel.basic_qos(prefetch_count=subscription.prefetch)
+        channel.basic_consume(subscription.queue, partial(_delivered, subscription.take, consumer))
+
+    def _channel_closed(self, opened: _Open, channel: Channel, reason: Exception) -> None:
+        # A channel alone never comes back: start all over, with topology and subscriptions.
+        known = channel is opened.publisher or any(one.channel is channel for one in opened.consumers.values())
+        if known and not self._stopping.is_set() and channel.connection.is_open:
+            log("RabbitMQ channel closed", level=WARNING, reason=str(reason))
+            self._close()
+
+    def _close(self) -> None:
+        connection = self._connection
+        if connection is not None and not (connection.is_closing or connection.is_closed):
+            connection.close()
+
     def _lose(self, reason: str) -> None:
         self._ready.clear()
-        self._connection = self._publisher = None
-        self._consumers = {}
-        self._returned.clear()
-        self._promises = {}
-        for promise in tuple(self._waiting):
-            promise.give_up(reason)
+        self._connection = None
+        opened, self._open = self._open, _Open()
+        for promise, _ in tuple(opened.promises.values()):
+            promise.settle(reason)
 
 
-def _acknowledge(delivery: Delivery) -> None:
-    if delivery.channel.is_open:
-        delivery.channel.basic_ack(delivery.tag)
+def _tags(open_tags: dict[int, Any], tag: int, multiple: bool) -> list[int]:
+    """The tags that a confirm speaks of; they are kept in their order."""
+    if not multiple:
+        return [tag] if tag in open_tags else []
+    tags = []
+    for one in open_tags:
+        if one > tag:
+            break
+        tags.append(one)
+    return tags
+
+
+def _by_consumer(deliveries: Sequence[Delivery]) -> list[tuple[Consumer, list[int]]]:
+    tags: dict[int, tuple[Consumer, list[int]]] = {}
+    for delivery in deliveries:
+        tags.setdefault(id(delivery.consumer), (delivery.consumer, []))[1].append(delivery.tag)
+    return [*tags.values()]
+
+
+def _delivered(
+    take: Callable[[Delivery], None], consumer: Consumer, _channel: Channel, method: Any, properties: Any, body: bytes
+) -> None:
+    consumer.delivered(method.delivery_tag)
+    take(Delivery(consumer, method.delivery_tag, properties, body))
+
+
+def _ask(queues: Sequence[str], found: dict[str, int], answered: asyncio.Event, channel: Channel) -> None:
+    """Ask on a channel of its own, which a missing queue closes."""
+
+    def hear(frame: Any) -> None:
+        found[frame.method.queue] = frame.method.message_count
+        if len(found) == len(queues):
+            channel.close()
+
+    channel.add_on_close_callback(lambda *_: answered.set())
+    for queue in queues:
+        channel.queue_declare(queue, passive=True, callback=hear)

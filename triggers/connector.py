@@ -6,8 +6,9 @@ deployed later gets its queue then. The queue of one that was removed stays, and
 deployed again.
 """
 
+import asyncio
+import contextlib
 import re
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from logging import WARNING
@@ -19,10 +20,12 @@ from pydantic import BaseModel, Field, TypeAdapter
 from functions.shared.logs import log
 from triggers.addresses import pool
 from triggers.amqp import GONE, Link
+from triggers.calls import Outcome, Unavailable, outcome_of
 from triggers.command import settings_for
-from triggers.dispatcher import Dispatcher, DispatcherSettings, Done, Failed, OutOfWork, Trigger, run
+from triggers.dispatcher import GRACE, finish, run
 from triggers.stack import DEAD_LETTERS, PREFIX
 from triggers.topology import Topology
+from triggers.trigger import DispatcherSettings, Trigger
 
 LIST_SECONDS = 10
 TOPIC = re.compile(rf"{re.escape(PREFIX)}[\w.]+|{DEAD_LETTERS}", re.ASCII)
@@ -77,56 +80,50 @@ def takers(deployment: Deployment, gateway: str) -> Iterator[Taker]:
             yield taker
 
 
-class GatewayTrigger(Trigger):
-    """A trigger whose function is behind the gateway."""
-
-    @property
-    def url(self) -> str:
-        """The function's address at the gateway."""
-        return self.function.url
-
-    def meaning(self, status: int, headers: Any, body: bytes) -> Done | Failed | OutOfWork:
-        """As the function's own answer, unless it never got as far as the function."""
-        # Not so a 500 of the provider: a function that this very event has killed looks the same.
-        if status in AWAY or (status == 503 and FROM_THE_PROVIDER in headers):
-            return OutOfWork(f"{status} {body[:200].decode(errors='replace')}".strip())
-        return super().meaning(status, headers, body)
+def meaning(status: int, headers: Any, body: bytes) -> Outcome:
+    """What an answer means: the function's own, unless the event never got as far as the function."""
+    # Not so a 500 of the provider: a function that this very event has killed looks the same.
+    if status in AWAY or (status == 503 and FROM_THE_PROVIDER in headers):
+        return Unavailable(f"{status} {body[:200].decode(errors='replace')}".strip())
+    return outcome_of(status, headers, body)
 
 
-class Connector(Dispatcher):
+class Connector:
     """The triggers of what the gateway lists, on one connection."""
 
     def __init__(self, settings: ConnectorSettings):
         self.settings, self.topology = settings, Topology.of(settings)
-        self.triggers: list[GatewayTrigger] = []
+        self.triggers: list[Trigger] = []
         self.link = Link(settings.amqp_url, self._declare)
         self._gateway = settings.connector_gateway_url.rstrip("/")
         self._pool = pool(LIST_SECONDS, 1)
-        self._stopping = threading.Event()
+        self._stopping = asyncio.Event()
+        self._following: asyncio.Task | None = None
 
     def start(self) -> None:
         """Begin to look at the gateway's list, and to consume."""
         self.link.start()
-        threading.Thread(target=self._follow, name="gateway", daemon=True).start()
+        self._following = asyncio.get_running_loop().create_task(self._follow())
 
-    def stop(self, seconds: float = 12) -> None:
+    async def stop(self, seconds: float = GRACE) -> None:
         """As the dispatcher does."""
         self._stopping.set()
-        super().stop(seconds)
+        await finish(self.link, self.triggers, seconds)
 
     def _declare(self, channel: Any) -> None:
         self.topology.declare(channel)
         for trigger in tuple(self.triggers):
             self.topology.declare_trigger(channel, trigger.function)
 
-    def _follow(self) -> None:
+    async def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._serve(self._listed())
+                await self._serve(await asyncio.to_thread(self._listed))
             except Exception as problem:
                 # Whatever is known is served on: the functions may well be there.
                 log("gateway gave no list", level=WARNING, reason=f"{type(problem).__name__}: {problem}"[:500])
-            self._stopping.wait(self.settings.connector_rebuild_seconds)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self.settings.connector_rebuild_seconds)
 
     def _listed(self) -> set[Taker]:
         answer = self._pool.request("GET", f"{self._gateway}/system/functions", headers=self._credentials())
@@ -141,17 +138,17 @@ class Connector(Dispatcher):
         user, password = self.settings.basic_auth_user, self.settings.basic_auth_password
         return urllib3.make_headers(basic_auth=f"{user}:{password}") if password else {}
 
-    def _serve(self, wanted: set[Taker]) -> None:
+    async def _serve(self, wanted: set[Taker]) -> None:
         for trigger in [trigger for trigger in self.triggers if trigger.function not in wanted]:
-            self._drop(trigger)
+            await self._drop(trigger)
         known = {trigger.function for trigger in self.triggers}
         if new := sorted(wanted - known, key=lambda taker: taker.name):
-            self._add([GatewayTrigger(taker, self.settings, self.topology) for taker in new])
+            await self._add([Trigger(one, self.settings, self.topology, one.url, meaning) for one in new])
 
-    def _add(self, triggers: list[GatewayTrigger]) -> None:
+    async def _add(self, triggers: list[Trigger]) -> None:
         self.triggers += triggers
         try:
-            self.link.declare()
+            await self.link.declare()
         except GONE as problem:
             log("queues are made when RabbitMQ is back", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
         for trigger in triggers:
@@ -159,11 +156,11 @@ class Connector(Dispatcher):
             self.link.subscribe(trigger.subscription)
             log("function served", function=trigger.function.name, type=trigger.function.topic)
 
-    def _drop(self, trigger: GatewayTrigger) -> None:
+    async def _drop(self, trigger: Trigger) -> None:
         self.triggers.remove(trigger)
-        # What is in hand goes back to the queue; whoever has handled it already answers it from the inbox.
+        # What is in flight goes back to the queue; a step that has decided answers it from its decision.
         self.link.unsubscribe(trigger.subscription)
-        trigger.stop()
+        trigger.stopping.set()
         log("function gone, its queue stays", function=trigger.function.name, type=trigger.function.topic)
 
 

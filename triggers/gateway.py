@@ -3,39 +3,39 @@
 Only functions that stack.yml calls public, bearer or admin can be reached from here.
 """
 
-import json
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 from logging import WARNING
 
-import urllib3
 from pydantic import Field
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.wrappers import Request, Response
 
+from functions.shared.answers import json_answer
 from functions.shared.logs import log
 from functions.shared.watched import outcome_of
-from triggers.addresses import CallSettings, address, pool
+from triggers.addresses import CallSettings, address
+from triggers.asgi import BodyTooLarge, Disconnected, Receive, Scope, Send, body_of, raw_path, send_answer
 from triggers.command import settings_for
+from triggers.http_client import HttpClient, Lost, NotReached, target_of
 from triggers.measured import GATEWAY, MetricsSettings, check_metrics_port, tell_figures
-from triggers.server import discard_the_rest, serve
+from triggers.server import Lifespan, serve
 from triggers.stack import Function, load, path_pattern
 
 LARGEST_BODY = 1024 * 1024
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION = {
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+    b"connection",
+    b"content-length",
+    b"host",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
 }
 
 
@@ -46,7 +46,6 @@ class GatewaySettings(CallSettings, MetricsSettings):
     """
 
     port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
-    threads: int = Field(default=32, ge=1, description="requests at a time")
     gateway_timeout_seconds: float = Field(default=30, gt=0, description="longest wait for a function's answer")
 
 
@@ -70,78 +69,80 @@ class Routes:
 
 
 class Gateway:
-    """The WSGI application."""
+    """The ASGI application."""
 
     def __init__(self, settings: GatewaySettings):
-        self._routes = Routes()
-        self._pool = pool(settings.gateway_timeout_seconds, settings.threads)
+        self._settings, self._routes = settings, Routes()
+        self._client = HttpClient(settings.gateway_timeout_seconds)
+        self._lifespan = Lifespan(lambda: tell_figures(settings))
 
-    @Request.application
-    def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if request.path == "/_/health":
-            return Response('{"status":"UP"}', content_type="application/json")
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["path"] == "/_/health":
+            await send_answer(send, json_answer({"status": "UP"}))
+        else:
+            with contextlib.suppress(Disconnected, TimeoutError):
+                await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        functions = self._routes.of(request.path)
-        function = functions.get(request.method)
-        answer = self._answer(request, functions, function)
+        functions = self._routes.of(scope["path"])
+        function = functions.get(scope["method"])
+        status = await self._answer(scope, receive, send, functions, function)
         name = function.name if function else "none"
-        GATEWAY.labels(name, outcome_of(answer.status_code)).observe(time.perf_counter() - began)
-        return answer
+        GATEWAY.labels(name, outcome_of(status)).observe(time.perf_counter() - began)
 
-    def _answer(self, request: Request, functions: dict[str, Function], function: Function | None) -> Response:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, functions: dict[str, Function], function: Function | None
+    ) -> int:
         if not functions:
-            return _error(request, 404)
+            return await _refuse(scope, send, 404)
         if function is None:
-            return _error(request, 405, {"Allow": ", ".join(sorted(functions))})
+            return await _refuse(scope, send, 405, {"Allow": ", ".join(sorted(functions))})
         try:
-            request.max_content_length = LARGEST_BODY
-            return self._pass_on(request, function, request.get_data())
-        except RequestEntityTooLarge:
-            discard_the_rest(request)
-            return _error(request, 413)
+            body = await body_of(receive, LARGEST_BODY)
+        except BodyTooLarge:
+            return await _refuse(scope, send, 413)
+        return await self._pass_on(scope, send, function, body)
 
-    def _pass_on(self, request: Request, function: Function, body: bytes) -> Response:
-        url = address(function.name).rstrip("/") + _encoded_path(request)
+    async def _pass_on(self, scope: Scope, send: Send, function: Function, body: bytes) -> int:
+        target = target_of(address(function.name))
+        path = target.path.rstrip("/") + raw_path(scope)
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in _kept(scope["headers"])]
         try:
-            headers = dict(_kept(request.headers))
-            answer = self._pool.request(request.method, url, body=body, headers=headers, decode_content=False)
-        except urllib3.exceptions.HTTPError as problem:
+            answer = await self._client.request(scope["method"], target, path, headers, body)
+        except (NotReached, Lost, ValueError) as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
-            return _error(request, 503, {"Retry-After": "1"})
-        return Response(answer.data, answer.status, [*_kept(answer.headers)])
+            return await _refuse(scope, send, 503, {"Retry-After": "1"})
+        length = [] if answer.status == 204 else [(b"content-length", str(len(answer.body)).encode())]
+        start = {"type": "http.response.start", "status": answer.status, "headers": [*_kept(answer.pairs), *length]}
+        await send(start)
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+        return answer.status
 
 
-def _encoded_path(request: Request) -> str:
-    path = request.environ.get("RAW_URI") or request.full_path.rstrip("?")
-    return path if path.startswith("/") else "/" + path.split("/", 3)[-1]
+def _kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    return ((name, value) for name, value in pairs if name.lower() not in OF_THE_CONNECTION)
 
 
-def _kept(headers: object) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in headers.items() if name.lower() not in OF_THE_CONNECTION)
-
-
-def _error(request: Request, status: int, headers: dict[str, str] | None = None) -> Response:
+async def _refuse(scope: Scope, send: Send, status: int, headers: dict[str, str] | None = None) -> int:
     body = {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "status": status,
         "error": HTTPStatus(status).phrase,
-        "path": request.path,
+        "path": scope["path"],
     }
-    return Response(json.dumps(body, ensure_ascii=False), status, headers, content_type="application/json")
+    await send_answer(send, json_answer(body, status, headers), scope["method"] == "HEAD")
+    return status
 
 
 def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(GatewaySettings, __doc__)
     check_metrics_port(settings)
-    serve(
-        Gateway(settings),
-        host=settings.host,
-        port=settings.port,
-        threads=settings.threads,
-        begin=lambda: tell_figures(settings),
-    )
+    serve(Gateway(settings), host=settings.host, port=settings.port)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,31 @@
-"""The broker's front door: takes a CloudEvent by HTTP POST, answers 202 once RabbitMQ has confirmed it.
+"""The broker's front door: takes CloudEvents by HTTP POST, answers 202 once RabbitMQ has confirmed them.
 
-POST /        one CloudEvent, binary or structured
+POST /        one CloudEvent, binary or structured, or many in batched mode: all of them or none
 GET  /health  200 while RabbitMQ is there, 503 otherwise
-GET  /_/metrics  figures for Prometheus
+GET  /_/metrics  metrics for Prometheus
 """
 
-import json
 import time
 from logging import INFO, WARNING
 
 from pydantic import Field
-from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.wrappers import Request, Response
 
 from functions.shared import metrics
+from functions.shared.answers import Answer, json_answer
 from functions.shared.events import Unacceptable
 from functions.shared.logs import log, milliseconds_since
+from functions.shared.request import Request
 from functions.shared.watched import outcome_of
 from triggers import wire
-from triggers.amqp import Link, Message, NotConfirmed
+from triggers.amqp import Link, NotConfirmed
+from triggers.asgi import BodyTooLarge, Disconnected, Receive, Scope, Send, body_of, request_of, send_answer
 from triggers.command import settings_for
 from triggers.measured import INGRESS, known_type
-from triggers.server import discard_the_rest, serve
+from triggers.server import Lifespan, serve
 from triggers.topology import BrokerSettings, Topology
+from triggers.wire import message_of
 
-LARGEST_EVENT = 1024 * 1024
+LARGEST_BODY = 1024 * 1024
 
 
 class IngressSettings(BrokerSettings):
@@ -32,66 +33,71 @@ class IngressSettings(BrokerSettings):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8001, ge=1, le=65535, description="port to listen on")
-    threads: int = Field(default=16, ge=1, description="events that may wait for their confirmation at once")
 
 
 class Ingress:
-    """The WSGI application."""
+    """The ASGI application."""
 
     def __init__(self, settings: IngressSettings):
-        self._topology = Topology.of(settings)
-        self._link = Link(settings.amqp_url, self._topology.declare)
+        self._settings, self._topology = settings, Topology.of(settings)
+        self._lifespan = Lifespan(self._begin)
+        self._link: Link | None = None
 
-    def begin(self) -> None:
-        """Connect; called in the serving process."""
-        self._link.start()
+    def _begin(self) -> None:
+        self._link = Link(self._settings.amqp_url, self._topology.declare).start()
 
-    @Request.application
-    def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if request.path in ("/health", "/_/health", "/_/ready"):
-            up = self._link.is_ready
-            return _answer({"status": "UP" if up else "DOWN"}, 200 if up else 503)
-        if request.path == metrics.PATH:
-            return Response(*metrics.answer())
-        if request.path != "/":
-            return _answer({"error": f"expected a POST to /, got {request.path}"}, 404)
-        if request.method != "POST":
-            return _answer({"error": "expected POST"}, 405, {"Allow": "POST"})
-        return self._take(request)
-
-    def _take(self, request: Request) -> Response:
-        began = time.perf_counter()
-        event = None
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
         try:
-            request.max_content_length = LARGEST_EVENT
-            event = wire.from_http(request.headers, request.get_data())
-            self._link.publish([message_of(event, self._topology.exchange)])
-            answer = Response(status=202)
+            answer = await self._answer(scope, receive)
+        except (Disconnected, TimeoutError):
+            return
+        await send_answer(send, answer, scope["method"] == "HEAD")
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        path = scope["path"]
+        if path in ("/health", "/_/health", "/_/ready"):
+            up = self._link.is_ready
+            return json_answer({"status": "UP" if up else "DOWN"}, 200 if up else 503)
+        if path == metrics.PATH:
+            return metrics.answer()
+        if path != "/":
+            return json_answer({"error": f"expected a POST to /, got {path}"}, 404)
+        if scope["method"] != "POST":
+            return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
+        return await self._take(scope, receive)
+
+    async def _take(self, scope: Scope, receive: Receive) -> Answer:
+        began, events = time.perf_counter(), []
+        try:
+            request = request_of(scope, await body_of(receive, LARGEST_BODY))
+            events = _events(request)
+            await self._link.publish([message_of(event, self._topology.exchange) for event in events])
+            answer = "", 202, {}
         except Unacceptable as problem:
-            answer = _answer({"error": str(problem)}, 400)
-        except RequestEntityTooLarge:
-            discard_the_rest(request)
-            answer = _answer({"error": f"expected at most {LARGEST_EVENT} bytes"}, 413)
+            answer = json_answer({"error": str(problem)}, 400)
+        except BodyTooLarge:
+            answer = json_answer({"error": f"expected at most {LARGEST_BODY} bytes"}, 413)
         except NotConfirmed as problem:
-            answer = _answer({"error": str(problem)}, 503, {"Retry-After": "1"})
-        _tell(event, answer.status_code, began)
-        outcome = "taken" if answer.status_code == 202 else outcome_of(answer.status_code)
-        INGRESS.labels(known_type(event and event["type"]), outcome).observe(time.perf_counter() - began)
+            answer = json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+        for event in events or [None]:
+            _report(event, answer[1], began, len(events))
         return answer
 
 
-def message_of(event: wire.Wired, exchange: str, routing_key: str = "", **options: object) -> Message:
-    """The message that carries `event` on RabbitMQ."""
-    headers = wire.to_amqp_headers(event)
-    return Message(exchange, routing_key, headers, event.data, event.content_type, event["id"], **options)
+def _events(request: Request) -> list[wire.Wired]:
+    """The events of a request. Raises Unacceptable."""
+    if request.mimetype == wire.BATCH:
+        return wire.from_batch(request.body)
+    return [wire.from_http(request.headers, request.body)]
 
 
-def _answer(body: dict, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(body), status, headers, content_type="application/json")
-
-
-def _tell(event: wire.Wired | None, status: int, began: float) -> None:
+def _report(event: wire.Wired | None, status: int, began: float, batch: int) -> None:
+    outcome = "taken" if status == 202 else outcome_of(status)
+    INGRESS.labels(known_type(event and event["type"]), outcome).observe(time.perf_counter() - began)
     log(
         "event taken" if status == 202 else "event not taken",
         level=INFO if status == 202 else WARNING,
@@ -99,6 +105,7 @@ def _tell(event: wire.Wired | None, status: int, began: float) -> None:
         id=event and event["id"],
         order=event and event.get("subject"),
         ms=milliseconds_since(began),
+        batch=batch if batch > 1 else None,
         outcome=status,
     )
 
@@ -106,8 +113,7 @@ def _tell(event: wire.Wired | None, status: int, began: float) -> None:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(IngressSettings, __doc__)
-    ingress = Ingress(settings)
-    serve(ingress, host=settings.host, port=settings.port, threads=settings.threads, begin=ingress.begin)
+    serve(Ingress(settings), host=settings.host, port=settings.port)
 
 
 if __name__ == "__main__":

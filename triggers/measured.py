@@ -80,8 +80,8 @@ def lag_of(time: str | None) -> float | None:
 class Queues:
     """The depth of the broker's queues, asked for whenever the figures are."""
 
-    def __init__(self, connected: Callable[[], bool], depths: Numbers, in_hand: Numbers):
-        self._connected, self._depths, self._in_hand = connected, depths, in_hand
+    def __init__(self, connected: Callable[[], bool], depths: Numbers, in_flight: Numbers):
+        self._connected, self._depths, self._in_flight = connected, depths, in_flight
         self._asking = threading.Lock()
         REGISTRY.register(self)
 
@@ -96,8 +96,8 @@ class Queues:
         return [
             figure("dispatcher_connected", "Whether RabbitMQ is there (1) or not (0)", float(self._connected())),
             figure("broker_queue_messages", "Messages that wait in a queue", _labelled(depths), ("queue",)),
-            figure("dispatcher_events_in_hand", "Events taken off a queue that wait for a worker",
-                   _labelled(self._in_hand()), ("function",)),
+            figure("dispatcher_events_in_flight", "Events taken off a queue that wait for a call",
+                   _labelled(self._in_flight()), ("function",)),
         ]  # fmt: skip
 
 

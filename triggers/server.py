@@ -1,89 +1,75 @@
-"""Serving WSGI over HTTP with gunicorn, the server that the functions framework itself uses."""
+"""Serving ASGI over HTTP with uvicorn, which the functions framework brings for its own asynchronous side."""
 
-import signal
-from collections.abc import Callable, Iterable
+import socket
+from collections.abc import Callable
 from typing import Any
 
-import gunicorn.app.base
-from werkzeug.wrappers import Request
+import uvicorn
 
-from functions.shared import metrics
 from triggers.command import check_port
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
 KEEP_ALIVE = 120
-MEBIBYTE = 1024 * 1024
+GRACE = 12
 
 
-class Server(gunicorn.app.base.BaseApplication):
-    """Processes with threads, usually one; on SIGTERM and SIGINT requests in hand are finished first."""
+def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = False) -> None:
+    """Serve `app` until SIGTERM or SIGINT; requests in flight are finished first, for some seconds.
 
-    def __init__(
-        self,
-        app: Callable,
-        host: str,
-        port: int,
-        threads: int,
-        begin: Callable[[], None] | None = None,
-        workers: int = 1,
-    ):
-        self.app = app
-        self.options = {
-            "bind": f"{host}:{port}",
-            "threads": threads,
-            "workers": workers,
-            "worker_class": "gthread",
-            "keepalive": KEEP_ALIVE,
-            "timeout": 0,
-            "graceful_timeout": 12,
-            "loglevel": "error",
-            "limit_request_line": 8190,
-            "when_ready": _stop_gently,
-            "post_worker_init": self._begin,
-            "child_exit": lambda _server, worker: metrics.forget_worker(worker.pid),
-        }
-        self.begin = begin
-        super().__init__()
-
-    def _begin(self, worker: Any) -> None:
-        """What has threads of its own must begin after the fork."""
-        # Ctrl-C reaches the whole process group.
-        signal.signal(signal.SIGINT, worker.handle_exit)
-        if self.begin:
-            self.begin()
-
-    def load_config(self) -> None:
-        """Hand the options over, as gunicorn asks for it."""
-        for name, value in self.options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Callable[[dict[str, Any], Callable], Iterable[bytes]]:
-        """The application to be served."""
-        return self.app
-
-
-def _stop_gently(arbiter: Any) -> None:
-    """Take SIGINT as SIGTERM.
-
-    gunicorn's quick stop ends its worker from inside a signal handler, which waits for ever when the signal came
-    while the worker held the lock of its pool of threads; the worker was then killed after the time for a stop.
+    With several `workers` the app is a factory that each process calls for itself, named as `module:function`.
     """
-    arbiter.handle_int = arbiter.handle_term
-
-
-def discard_the_rest(request: Request) -> None:
-    """Read what is left of a body that is too large, up to a limit.
-
-    Otherwise the server closes the connection behind the answer, and the next request of a client that keeps its
-    connections fails.
-    """
-    body = request.environ["wsgi.input"]
-    for _ in range(16):
-        if not body.read(MEBIBYTE):
-            break
-
-
-def serve(app: Callable, *, host: str, port: int, threads: int, **more: Any) -> None:
-    """Serve `app` until SIGTERM; `begin`, if given, is called in each serving process before the first request."""
     check_port(host, port)
-    Server(app, host, port, threads, **more).run()
+    config = uvicorn.Config(
+        app,
+        factory=factory,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="auto",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACE,
+        backlog=512,
+    )
+    server = uvicorn.Server(config)
+    if workers > 1:
+        _serve_many(config, server)
+    else:
+        server.run()
+
+
+def _serve_many(config: uvicorn.Config, server: uvicorn.Server) -> None:
+    from uvicorn.supervisors import Multiprocess
+
+    Multiprocess(config, target=server.run, sockets=[_bound(config)]).run()
+
+
+def _bound(config: uvicorn.Config) -> socket.socket:
+    return config.bind_socket()
+
+
+class Lifespan:
+    """The part of ASGI that tells an application when its process begins and ends to serve."""
+
+    def __init__(self, begin: Callable[[], Any], end: Callable[[], Any] | None = None):
+        self._begin, self._end = begin, end
+
+    async def __call__(self, receive: Callable, send: Callable) -> None:
+        """Answer the two messages that there are."""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                self._begin()
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                if self._end:
+                    self._end()
+                await send({"type": "lifespan.shutdown.complete"})
+                return

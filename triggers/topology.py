@@ -1,8 +1,8 @@
-"""What stands in RabbitMQ: an exchange, a queue a trigger, waiting rooms for retries, one queue for dead letters.
+"""What stands in RabbitMQ: an exchange, a queue a trigger, retry queues, one queue for dead letters.
 
 The exchange and the bindings are those of Knative's RabbitMQ broker: a durable headers exchange, `x-match: all` on
-bare attribute names. A failed event waits in a room until its time is up; RabbitMQ then puts it back into the very
-queue that it came from, and no other event waits for it.
+bare attribute names. A failed event waits in a retry queue until its time is up; RabbitMQ then puts it back into the
+very queue that it came from, and no other event waits for it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pydantic import Field
 from triggers.amqp import AmqpSettings
 from triggers.stack import DEAD_LETTERS, Function, load
 
-ROOMS = 8
+RETRY_QUEUES = 8
 FUNCTION = "{function}"
 
 
@@ -56,23 +56,23 @@ class Topology:
             return self.dead_letters
         return (self.queue_names or f"{self.exchange}.{FUNCTION}").replace(FUNCTION, function.name)
 
-    def room(self, number: int) -> str:
-        """The waiting room, exchange and queue, for the given retry: each for longer than the one before."""
-        return f"{self.exchange}.retry.{min(number, ROOMS - 1)}"
+    def retry_queue(self, number: int) -> str:
+        """The retry queue, and the exchange before it, for the given retry: each for longer than the one before."""
+        return f"{self.exchange}.retry.{min(number, RETRY_QUEUES - 1)}"
 
     @property
     def queues(self) -> list[str]:
-        """All queues: those of triggers, the waiting rooms, the dead letters."""
+        """All queues: those of triggers, the retry queues, the dead letters."""
         triggers = [self.queue(function) for function in load() if function.event_type]
-        return [*triggers, *(self.room(number) for number in range(ROOMS)), self.dead_letters]
+        return [*triggers, *(self.retry_queue(number) for number in range(RETRY_QUEUES)), self.dead_letters]
 
     def declare(self, channel: BlockingChannel) -> None:
         """Make what is not there yet."""
         if not self.queue_names:
             self._declare_triggers(channel)
         self._declare_queue(channel, self.dead_letters, {})
-        for number in range(ROOMS):
-            self._declare_room(channel, self.room(number))
+        for number in range(RETRY_QUEUES):
+            self._declare_retry_queue(channel, self.retry_queue(number))
 
     def _declare_triggers(self, channel: BlockingChannel) -> None:
         channel.exchange_declare(self.exchange, "headers", durable=True)
@@ -90,7 +90,7 @@ class Topology:
     def _declare_queue(self, channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
         channel.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})
 
-    def _declare_room(self, channel: BlockingChannel, name: str) -> None:
+    def _declare_retry_queue(self, channel: BlockingChannel, name: str) -> None:
         # The default exchange takes an expired message to the queue that its routing key names: where it came from.
         arguments: dict[str, Any] = {"x-dead-letter-exchange": ""}
         if self.queue_type == "quorum":

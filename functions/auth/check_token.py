@@ -1,13 +1,12 @@
 """Tell an application what an access token says, and whether it is good."""
 
-from flask import Request
-
 from functions.auth import oauth_client
 from functions.auth.tokens import NO_STORE
 from functions.shared.bearer import Expired, KeySettings, Unauthorized, claims_of
 from functions.shared.database import Database
+from functions.shared.request import Request
 from functions.shared.rest import Response, oauth_refusal, rest
-from functions.shared.step import require
+from functions.shared.settings import require
 from schemas.auth import Claims, OAuthError, TokenCheck
 
 require(KeySettings, oauth_client.ClientSettings)

@@ -5,7 +5,7 @@ from functions.auth.tokens import NO_STORE, TokenSettings
 from functions.shared.bearer import KeySettings
 from functions.shared.database import Database
 from functions.shared.rest import Response, rest
-from functions.shared.step import require
+from functions.shared.settings import require
 from schemas.answers import Simple
 from schemas.auth import TokenRequest, Tokens
 

@@ -4,7 +4,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from functions.shared.bearer import KeySettings, public_keys
 from functions.shared.rest import Response, rest
-from functions.shared.step import require
+from functions.shared.settings import require
 from schemas.auth import Jwk, Jwks
 
 require(KeySettings)

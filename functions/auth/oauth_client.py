@@ -2,11 +2,12 @@
 
 import hmac
 
-from flask import Request
 from pydantic import Field
+from werkzeug.datastructures import Authorization
 
 from functions.auth.tokens import CLIENT
 from functions.shared.answers import Answer, json_answer
+from functions.shared.request import Request
 from functions.shared.settings import Settings, read
 
 
@@ -32,7 +33,7 @@ class NotTheClient(Exception):
 
 def check(request: Request) -> None:
     """Let the client pass, in a time that tells nothing about its secret. Raises NotTheClient."""
-    given = request.authorization
+    given = Authorization.from_header(request.headers.get("authorization"))
     if given is None or given.type != "basic":
         raise NotTheClient(401, "unauthorized", "Full authentication is required to access this resource")
     expected = f"{CLIENT}:{read(ClientSettings).oauth_client_secret}"

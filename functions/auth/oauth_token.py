@@ -1,13 +1,12 @@
 """The OAuth token endpoint: https://www.rfc-editor.org/rfc/rfc6749#section-3.2"""
 
-from flask import Request
-
 from functions.auth import grants, oauth_client
 from functions.auth.tokens import NO_STORE, TokenSettings
 from functions.shared.bearer import KeySettings
 from functions.shared.database import Database
+from functions.shared.request import Request
 from functions.shared.rest import Response, oauth_refusal, rest
-from functions.shared.step import require
+from functions.shared.settings import require
 from schemas.auth import GrantRequest, OAuthError, Tokens
 
 require(KeySettings, TokenSettings, oauth_client.ClientSettings)

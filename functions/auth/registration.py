@@ -6,8 +6,7 @@ from functions.auth import passwords, registrations
 from functions.auth.accounts import taken
 from functions.shared import database
 from functions.shared.rest import Response, rest
-from functions.shared.settings import CallSettings, DatabaseSettings
-from functions.shared.step import require
+from functions.shared.settings import CallSettings, DatabaseSettings, require
 from schemas.answers import Simple
 from schemas.auth import NewUser
 

@@ -4,7 +4,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from functions.shared.bearer import KeySettings, public_keys
 from functions.shared.rest import rest
-from functions.shared.step import require
+from functions.shared.settings import require
 from schemas.auth import TokenKey
 
 require(KeySettings)

@@ -2,9 +2,9 @@
 
 from functions.auth.accounts import taken
 from functions.shared import database
-from functions.shared.rest import Caller, rest
-from functions.shared.settings import DatabaseSettings
-from functions.shared.step import require
+from functions.shared.caller import Caller
+from functions.shared.rest import rest
+from functions.shared.settings import DatabaseSettings, require
 from schemas.answers import Simple
 from schemas.auth import Person
 

@@ -1,7 +1,8 @@
 """Tell a user what the system knows about it."""
 
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.auth import FindUser, UserFound
 
 READ = """

@@ -4,8 +4,7 @@ from functions.auth import passwords, registrations
 from functions.auth.accounts import USER, names_of, taken
 from functions.shared import database
 from functions.shared.rest import Response, admin_refusal, rest
-from functions.shared.settings import CallSettings, DatabaseSettings
-from functions.shared.step import require
+from functions.shared.settings import CallSettings, DatabaseSettings, require
 from schemas.auth import AccountFound, NewAccount, RoleChoice
 
 require(DatabaseSettings, CallSettings)

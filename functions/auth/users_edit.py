@@ -5,8 +5,7 @@ from functions.auth.accounts import USER, names_of, taken
 from functions.shared import database
 from functions.shared.database import Database
 from functions.shared.rest import Response, admin_refusal, rest
-from functions.shared.settings import CallSettings, DatabaseSettings
-from functions.shared.step import require
+from functions.shared.settings import CallSettings, DatabaseSettings, require
 from schemas.auth import AccountEdit, AccountFound
 
 require(DatabaseSettings, CallSettings)

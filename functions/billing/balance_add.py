@@ -1,8 +1,9 @@
 """Put money on the caller's own balance."""
 
 from functions.billing.internal_add import add
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.answers import Simple
 from schemas.billing import BalanceChange
 

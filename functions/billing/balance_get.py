@@ -1,12 +1,13 @@
 """Tell the caller's own balance."""
 
 from functions.billing.internal_get import tell
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.billing import Balance, UserQuery
 
 
-@rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer", autocommit=True)
 def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance:
     """One's own balance."""
     if body.username != caller.username:

@@ -1,33 +1,35 @@
 """Give an order's money back to its client's balance. Undoes withdraw.py."""
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import NotYet, Unacceptable, step
 from schemas.events import RefundBalance, Result
 
+# Give back what was taken, once.
 GIVE_BACK = """
-    WITH undone AS (
+    WITH charge AS (
+        SELECT status FROM charges WHERE order_id = :order_id
+    ), undone AS (
         UPDATE charges SET refunded_at = now()
          WHERE order_id = :order_id AND status = 'Ok' AND refunded_at IS NULL
         RETURNING username, amount
     ), moved AS (
         INSERT INTO movements (username, kind, amount, order_id)
         SELECT username, 'refund', amount, :order_id FROM undone
+    ), given_back AS (
+        UPDATE clients SET balance = balance + undone.amount
+          FROM undone
+         WHERE clients.username = undone.username
     )
-    UPDATE clients SET balance = balance + undone.amount
-      FROM undone
-     WHERE clients.username = undone.username
+    SELECT status FROM charge
 """
-
-CHARGE = "SELECT status FROM charges WHERE order_id = :order_id"
 
 
 @step
-def refund(order: RefundBalance, db: Database) -> Result:
-    """Give back what was taken, once; money that was never taken is never given back."""
-    charge = db.row(CHARGE, order_id=order.order_id)
+def refund(order: RefundBalance, db: Decisions) -> Result:
+    """Money that was never taken is never given back."""
+    charge = db.row(GIVE_BACK, order_id=order.order_id)
     if charge is None:
         raise NotYet(f"no money was taken for order {order.order_id} yet: billing.withdraw comes first")
     if charge.status != "Ok":
         raise Unacceptable(f"no money was taken for order {order.order_id} ({charge.status}): none to give back")
-    db.rows(GIVE_BACK, order_id=order.order_id)
     return Result(**order.everything())

@@ -1,15 +1,16 @@
 """Take an order's money from its client's balance, or say why not. Undone by refund.py."""
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import step
 from schemas.events import ConfirmSale, Withdraw
 
-DECIDED = "SELECT status FROM charges WHERE order_id = :order_id"
-
-TAKE = """
-    WITH taken AS (
+# Charge an order once: one that was decided before, even refused, keeps its answer.
+CHARGE = """
+    WITH decided AS (
+        SELECT status FROM charges WHERE order_id = :order_id
+    ), taken AS (
         UPDATE clients SET balance = balance - :amount
-         WHERE username = :username AND balance >= :amount
+         WHERE username = :username AND balance >= :amount AND NOT EXISTS (SELECT FROM decided)
         RETURNING username
     ), charged AS (
         INSERT INTO charges (order_id, username, amount, status)
@@ -17,19 +18,18 @@ TAKE = """
                CASE WHEN EXISTS (SELECT FROM taken) THEN 'Ok'
                     WHEN EXISTS (SELECT FROM clients WHERE username = :username) THEN 'NotEnoughMoney'
                     ELSE 'ClientNotFound' END
+         WHERE NOT EXISTS (SELECT FROM decided)
         RETURNING status
     ), moved AS (
         INSERT INTO movements (username, kind, amount, order_id)
         SELECT username, 'sale', :amount, :order_id FROM taken
     )
-    SELECT status FROM charged
+    SELECT status FROM decided UNION ALL SELECT status FROM charged
 """
 
 
 @step
-def withdraw(order: Withdraw, db: Database) -> ConfirmSale:
-    """Charge an order once; an order that was decided before, even refused, keeps its answer."""
-    decision = db.row(DECIDED, order_id=order.order_id) or db.row(
-        TAKE, order_id=order.order_id, username=order.user_name, amount=order.amount
-    )
-    return ConfirmSale(**order.facts(), pay_status=decision.status)
+def withdraw(order: Withdraw, db: Decisions) -> ConfirmSale:
+    """Charge the client, and tell pay what came of it."""
+    charge = db.row(CHARGE, order_id=order.order_id, username=order.user_name, amount=order.amount)
+    return ConfirmSale(**order.facts(), pay_status=charge.status)

@@ -1,33 +1,33 @@
 """Reserve a free courier for an order's day and hour, or release what was reserved and start the way back."""
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import step
 from schemas.events import BookingCourier, CancelBookingFood, DeliveryStatus, PayStatus, Result, StoreStatus
 
-DECIDED = "SELECT status FROM bookings WHERE order_id = :order_id"
-
-STAFF = "SELECT count(*) AS couriers FROM couriers"
-
-# Two orders may reach for the same courier at the same time: the unique index lets one of them in, the other
-# gets no row and reaches again, for the next one.
+# Decide once: an order that was decided before keeps its answer. Two orders may reach for the same courier at the
+# same time: the unique index lets one of them in, the other is beaten, reaches again and finds the next courier.
 BOOK = """
-    INSERT INTO bookings (order_id, delivery_date, delivery_hour, courier_id, status)
-    SELECT :order_id, :day, :hour, c.id, 'Ok'
-      FROM couriers c
-     WHERE NOT EXISTS (
-               SELECT FROM bookings b
-                WHERE b.courier_id = c.id AND b.delivery_date = :day AND b.delivery_hour = :hour
-                  AND b.canceled_at IS NULL)
-     ORDER BY c.id
-     LIMIT 1
-    ON CONFLICT DO NOTHING
-    RETURNING status
-"""
-
-REFUSE = """
-    INSERT INTO bookings (order_id, delivery_date, delivery_hour, status)
-    VALUES (:order_id, :day, :hour, :status)
-    RETURNING status
+    WITH decided AS (
+        SELECT status FROM bookings WHERE order_id = :order_id
+    ), free AS (
+        SELECT c.id
+          FROM couriers c
+         WHERE NOT EXISTS (
+                   SELECT FROM bookings b
+                    WHERE b.courier_id = c.id AND b.delivery_date = :day AND b.delivery_hour = :hour
+                      AND b.canceled_at IS NULL)
+         ORDER BY c.id
+         LIMIT 1
+    ), booked AS (
+        INSERT INTO bookings (order_id, delivery_date, delivery_hour, courier_id, status)
+        SELECT :order_id, :day, :hour, (SELECT id FROM free),
+               CASE WHEN EXISTS (SELECT FROM free) THEN 'Ok'
+                    WHEN EXISTS (SELECT FROM couriers) THEN 'AllBusy'
+                    ELSE 'NoCouriers' END
+         WHERE NOT EXISTS (SELECT FROM decided)
+        RETURNING status
+    )
+    SELECT status FROM decided UNION ALL SELECT status FROM booked
 """
 
 RELEASE = """
@@ -37,28 +37,19 @@ RELEASE = """
 
 
 @step
-def booking_courier(order: BookingCourier, db: Database) -> Result | CancelBookingFood:
+def booking_courier(order: BookingCourier, db: Decisions) -> Result | CancelBookingFood:
     """The last step forward: all three Ok ends the order, anything else turns it round with nothing booked."""
-    status = DeliveryStatus.SKIPPED
+    said = {"pay_status": order.pay_status, "store_status": order.store_status}
     if order.pay_status is PayStatus.OK and order.store_status is StoreStatus.OK:
-        status = book(order, db)
-    if status is DeliveryStatus.OK:
-        return Result(**_spoken(order, status))
-    db.rows(RELEASE, order_id=order.order_id)
-    return CancelBookingFood(**_spoken(order, status))
+        said["delivery_status"] = book(order, db)
+    else:
+        db.row(RELEASE, order_id=order.order_id)
+        said["delivery_status"] = DeliveryStatus.SKIPPED
+    goes_on = Result if said["delivery_status"] is DeliveryStatus.OK else CancelBookingFood
+    return goes_on(**order.facts(), **said)
 
 
-def book(order: BookingCourier, db: Database) -> DeliveryStatus:
-    """Decide once; an order that was decided before keeps its answer."""
-    if decision := db.row(DECIDED, order_id=order.order_id):
-        return DeliveryStatus(decision.status)
-    slot = {"order_id": order.order_id, "day": order.delivery_date, "hour": order.delivery_hour}
-    couriers = db.row(STAFF).couriers
-    booked = next(filter(None, (db.row(BOOK, **slot) for _ in range(couriers))), None)
-    refusal = DeliveryStatus.ALL_BUSY if couriers else DeliveryStatus.NO_COURIERS
-    return DeliveryStatus((booked or db.row(REFUSE, **slot, status=refusal)).status)
-
-
-def _spoken(order: BookingCourier, status: DeliveryStatus) -> dict:
-    said = {"pay_status": order.pay_status, "store_status": order.store_status, "delivery_status": status}
-    return order.facts() | said
+def book(order: BookingCourier, db: Decisions) -> DeliveryStatus:
+    """Delivery's decision about an order."""
+    booking = db.row(BOOK, order_id=order.order_id, day=order.delivery_date, hour=order.delivery_hour)
+    return DeliveryStatus(booking.status)

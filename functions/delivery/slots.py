@@ -14,7 +14,7 @@ FREE = """
 """
 
 
-@rest("POST", "/ui-api-service/api/v1/external/delivery/slots", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/delivery/slots", caller="bearer", autocommit=True)
 def slots(body: SlotQuery, db: Database) -> Slots:
     """Hours 0 to 23; what is free now may be taken by the time an order gets there."""
     free = [Slot(hour=row.hour, free=row.free) for row in db.rows(FREE, day=body.date)]

@@ -1,12 +1,13 @@
 """Tell the caller's own mails."""
 
 from functions.notification.find_email import tell
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.notification import Mails, UserQuery
 
 
-@rest("POST", "/ui-api-service/api/v1/external/user/notification", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/user/notification", caller="bearer", autocommit=True)
 def list_emails(body: UserQuery, caller: Caller, db: Database) -> Mails:
     """One's own mails, oldest first."""
     if body.username != caller.username:

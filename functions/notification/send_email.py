@@ -4,7 +4,7 @@ The event is notification.email; the function is not called `email`, because the
 of the standard library's module of that name.
 """
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import step
 from schemas.events import EmailMessage
 
@@ -16,6 +16,6 @@ DELIVER = """
 
 
 @step
-def send_email(mail: EmailMessage, db: Database) -> None:
+def send_email(mail: EmailMessage, db: Decisions) -> None:
     """One mail per order, however often it is asked for."""
-    db.rows(DELIVER, order_id=mail.order_id, username=mail.user_name, email=mail.email, message=mail.message)
+    db.row(DELIVER, order_id=mail.order_id, username=mail.user_name, email=mail.email, message=mail.message)

@@ -12,13 +12,12 @@ from logging import ERROR
 from urllib.parse import urlsplit
 
 from cloudevents.http import CloudEvent
-from flask import Request
 
 from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
 from functions.shared.logs import log
-from functions.shared.settings import DatabaseSettings
-from functions.shared.step import require
+from functions.shared.request import Request
+from functions.shared.settings import DatabaseSettings, require
 from functions.shared.watched import watched
 
 KEEP = """

@@ -3,12 +3,11 @@
 from typing import Any
 
 import urllib3
-from flask import Request
 
 from functions.shared import database
+from functions.shared.request import Request
 from functions.shared.rest import Response, rest
-from functions.shared.settings import BrokerSettings, DatabaseSettings, read
-from functions.shared.step import require
+from functions.shared.settings import BrokerSettings, DatabaseSettings, read, require
 
 require(DatabaseSettings, BrokerSettings)
 

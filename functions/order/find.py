@@ -2,12 +2,15 @@
 
 from typing import Any
 
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.order import FoundOrder, OrderQuery, OrderState
 
 FIND = """
-    SELECT * FROM orders
+    SELECT order_id, msg_id, amount, status, reason, pay_status, store_status, delivery_status,
+           accepted_at, ended_at, needs_attention_at, notified_at
+      FROM orders
      WHERE username = :username AND (order_id = :order_id OR msg_id = :msg_id)
 """
 
@@ -29,7 +32,7 @@ def state(row: Any) -> OrderState:
     )
 
 
-@rest("POST", "/ui-api-service/api/v1/external/order/find", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/order/find", caller="bearer", autocommit=True)
 def find(body: OrderQuery, caller: Caller, db: Database) -> FoundOrder:
     """By the order's id, or by the msgId that it was sent with."""
     if body.user_name != caller.username:

@@ -1,14 +1,21 @@
 """Tell where all of the caller's orders stand."""
 
 from functions.order.find import state
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
+from functions.shared.rest import rest
 from schemas.order import FoundOrders, OrdersQuery
 
-NEWEST = "SELECT * FROM orders WHERE username = :username ORDER BY accepted_at DESC, order_id LIMIT 1000"
+NEWEST = """
+    SELECT order_id, msg_id, amount, status, reason, pay_status, store_status, delivery_status,
+           accepted_at, ended_at, needs_attention_at, notified_at
+      FROM orders
+     WHERE username = :username
+     ORDER BY accepted_at DESC, order_id LIMIT 1000
+"""
 
 
-@rest("POST", "/ui-api-service/api/v1/external/order/list", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/order/list", caller="bearer", autocommit=True)
 def list_orders(body: OrdersQuery, caller: Caller, db: Database) -> FoundOrders:
     """The newest first, a thousand at the most."""
     if body.user_name != caller.username:

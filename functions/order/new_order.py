@@ -1,10 +1,10 @@
 """Create an accepted order and begin its saga."""
 
-from functions.order.opening import SagaSettings
+from functions.order.opening import REQUEST, SagaSettings
 from functions.shared import exact_json
-from functions.shared.database import Database
-from functions.shared.settings import read
-from functions.shared.step import require, step
+from functions.shared.decisions import Decisions
+from functions.shared.settings import read, require
+from functions.shared.step import step
 from schemas.events import NewOrder, Sale
 
 # Normally the row is there, as accepted; an order that is sent in as an event alone gets its row here.
@@ -17,13 +17,11 @@ CREATE = """
 
 require(SagaSettings)
 
-REQUEST = {"msg_id", "amount", "discount", "quantity", "user_name", "dishs", "delivery_date", "delivery_hour"}
-
 
 @step
-def new_order(order: NewOrder, db: Database) -> Sale:
+def new_order(order: NewOrder, db: Decisions) -> Sale:
     """From here on the order is on its way: it will end Completed or Canceled."""
-    db.rows(
+    db.row(
         CREATE,
         order_id=order.order_id,
         msg_id=order.msg_id,

@@ -10,6 +10,8 @@ from functions.shared.settings import Settings
 from schemas.events import NewOrder
 
 SOURCE = "/order/submit"
+# What the order's row keeps of the request; user, msgId and email have columns of their own.
+REQUEST = {"msg_id", "amount", "discount", "quantity", "user_name", "dishs", "delivery_date", "delivery_hour"}
 
 
 class SagaSettings(Settings):
@@ -25,6 +27,11 @@ def order_id(username: str, msg_id: str) -> str:
     return events.derived_id("order", username, msg_id)
 
 
+def event_id(order_id: str) -> str:
+    """The id of the event that opens an order's saga."""
+    return events.derived_id(SOURCE, order_id, NewOrder.event_type)
+
+
 def opening_event(row: Any) -> CloudEvent:
     """The order's first event, from its row; the same each time, so that sending it again only goes on."""
     data = {
@@ -38,7 +45,7 @@ def opening_event(row: Any) -> CloudEvent:
     return events.make(
         type=NewOrder.event_type,
         source=SOURCE,
-        id=events.derived_id(SOURCE, row.order_id, NewOrder.event_type),
+        id=event_id(row.order_id),
         subject=row.order_id,
         causation=row.msg_id if events.PLAIN.fullmatch(row.msg_id) else row.order_id,
         data=order.model_dump(by_alias=True),

@@ -1,111 +1,122 @@
-"""The order's outbox: events written with the state that they tell of, sent until the broker has confirmed them.
+"""The order's outbox: which event of which order is to be sent, written with the state that it tells of.
 
-A crash between the confirmation and the deletion sends an event twice; its derived id makes the second one harmless.
+Whoever has written a row sends its event right after the commit and deletes the row when the broker has confirmed it;
+what does not get that far stays in the table, and the flush sends it. A crash between the confirmation and the
+deletion sends an event twice; its derived id makes the second one harmless.
 """
 
-import threading
-import time
-from functools import cache
-from logging import ERROR, WARNING
+from collections.abc import Iterable, Sequence
+from logging import ERROR
+from typing import Any, NamedTuple
 
-import urllib3
 from cloudevents.http import CloudEvent
+from pydantic import Field
 
-from functions.shared import connections, database, events, traces
+from functions.order import broker
+from functions.order.broker import NOT_NOW, TAKEN, Outgoing
+from functions.order.notice import notice_event
+from functions.order.opening import opening_event
+from functions.order.sender import Sender
+from functions.shared import database, events, traces
 from functions.shared.database import Database
 from functions.shared.logs import log
-from functions.shared.settings import BrokerSettings, read
+from functions.shared.settings import Settings, read
+from functions.shared.traces import Trace
+from schemas.events import EmailMessage, NewOrder
+
+MADE_FROM_ORDER = {NewOrder.event_type: opening_event, EmailMessage.event_type: notice_event}
 
 PUT = """
-    INSERT INTO outbox (id, event, traceparent, tracestate) VALUES (:id, :event, :traceparent, :tracestate)
+    INSERT INTO outbox (id, type, order_id, traceparent, tracestate)
+    VALUES (:id, :type, :order_id, :traceparent, :tracestate)
     ON CONFLICT (id) DO NOTHING
 """
 
+# Younger rows are on their way by whoever has written them.
 WAITING = """
-    SELECT id, event, traceparent, tracestate FROM outbox WHERE refusal IS NULL
-     ORDER BY position LIMIT 100 FOR UPDATE SKIP LOCKED
+    SELECT q.id, q.event, q.type, q.traceparent, q.tracestate,
+           o.order_id, o.msg_id, o.username, o.email, o.request, o.reason
+      FROM outbox q LEFT JOIN orders o USING (order_id)
+     WHERE q.refusal IS NULL AND q.written_at <= now() - make_interval(secs => CAST(:age AS double precision))
+     ORDER BY q.position LIMIT 100 FOR UPDATE OF q SKIP LOCKED
 """
 
 SENT = "DELETE FROM outbox WHERE id = ANY(CAST(:ids AS text[]))"
 
 REFUSE = "UPDATE outbox SET refusal = :reason WHERE id = :id"
 
-# A flush holds its rows locked; it must be over well before the database ends an idle transaction.
-LONGEST_FLUSH = 8.0
-TIMEOUT = urllib3.Timeout(connect=1, read=5)
+
+class OutboxSettings(Settings):
+    """When the flush takes up what nobody else has sent."""
+
+    order_outbox_age_seconds: float = Field(
+        default=2, ge=0, description="how long whoever wrote an event has for sending it"
+    )
+
+
+class Place(NamedTuple):
+    """A trace, as columns hold it."""
+
+    traceparent: str | None
+    tracestate: str | None
+
+
+def trace_columns() -> dict[str, str | None]:
+    """The trace of what is being done, for the row of an event that comes of it."""
+    return Place(*(traces.current() or (None, None)))._asdict()
 
 
 def put(db: Database, event: CloudEvent) -> None:
-    """Write `event` in the caller's transaction; it is sent as soon as that has committed."""
-    traceparent, tracestate = traces.current() or (None, None)
-    db.rows(PUT, id=event["id"], event=events.to_text(event), traceparent=traceparent, tracestate=tracestate)
-    db.after_commit(nudge)
+    """Write that `event` is to be sent, in the caller's transaction; it is sent as soon as that has committed."""
+    db.rows(PUT, id=event["id"], type=event["type"], order_id=event["subject"], **trace_columns())
+    outgoing = Outgoing(event, traces.current())
+    db.after_commit(lambda: send(outgoing))
 
 
-def flush() -> int:
-    """Send what waits, oldest first, and tell how many events the broker has taken."""
+def send(outgoing: Outgoing) -> None:
+    """Send an event whose row is committed, beside the request that has written it."""
+    _sender.put(outgoing)
+
+
+def flush(age: float | None = None) -> int:
+    """Send what nobody else has sent, oldest first, and tell how many events the broker has taken."""
     sent = 0
-    while batch := _flush_some():
+    while batch := _flush_some(read(OutboxSettings).order_outbox_age_seconds if age is None else age):
         sent += batch
     return sent
 
 
-def _flush_some() -> int:
-    began = time.monotonic()
-    sent = []
+def _flush_some(age: float) -> int:
     with database.transaction() as db:
-        for row in db.rows(WAITING):
-            refusal = _send(row.event, traces.told_by(row._asdict().get))
-            if refusal is None:
-                sent.append(row.id)
-            elif refusal:
-                db.rows(REFUSE, id=row.id, reason=refusal)
-            if refusal == "" or time.monotonic() - began > LONGEST_FLUSH:
-                break
-        if sent:
-            db.rows(SENT, ids=sent)
-    return len(sent)
+        waiting = [_outgoing(row) for row in db.rows(WAITING, age=age)]
+        return _told(db, waiting, broker.post(waiting))
 
 
-def _send(event: str, trace: traces.Trace | None) -> str | None:
-    """None: taken. Empty: the broker is not there now, try later. A text: the broker refuses this event for good."""
-    broker = read(BrokerSettings).broker_url
-    try:
-        headers = {"Content-Type": events.STRUCTURED, **(trace.headers() if trace else {})}
-        answer = _pool().request("POST", broker, body=event.encode(), headers=headers)
-    except urllib3.exceptions.HTTPError as problem:
-        log("broker not reached", level=WARNING, reason=str(problem))
-        return ""
-    if answer.status in (200, 202):
-        return None
-    if answer.status in (400, 413, 415):
-        log("broker refused an event", level=ERROR, reason=answer.data.decode(errors="replace"))
-        return f"{answer.status} {answer.data.decode(errors='replace')}"
-    log("broker not ready", level=WARNING, status=answer.status)
-    return ""
+def _outgoing(row: Any) -> Outgoing:
+    event = events.from_text(row.event) if row.event else MADE_FROM_ORDER[row.type](row)
+    trace = Trace(row.traceparent, row.tracestate or "") if row.traceparent else None
+    # The row's own id, whatever is in the event: it is what will be deleted.
+    return Outgoing(event, trace, row.id)
 
 
-@cache
-def _pool() -> urllib3.PoolManager:
-    return connections.pool(TIMEOUT)
+def _told(db: Database, sent: Sequence[Outgoing], answers: Iterable[str | None]) -> int:
+    """Keep what came of it: rows of what was taken go, those of what was refused for good say why."""
+    told = [*zip(sent, answers, strict=True)]
+    if taken := [outgoing.row_id for outgoing, answer in told if answer is TAKEN]:
+        db.rows(SENT, ids=taken)
+    for outgoing, answer in told:
+        if answer not in (TAKEN, NOT_NOW):
+            log("broker refused an event", level=ERROR, id=outgoing.row_id, reason=answer)
+            db.rows(REFUSE, id=outgoing.row_id, reason=answer)
+    return len(taken)
 
 
-_wanted = threading.Event()
-_starting = threading.Lock()
+def _send_now(waiting: Sequence[Outgoing]) -> bool:
+    """For the sender: whether all of them are dealt with, now or for good."""
+    answers = broker.post(waiting)
+    with database.autocommit() as db:
+        _told(db, waiting, answers)
+    return NOT_NOW not in answers
 
 
-def nudge() -> None:
-    """Flush soon, beside the request that has just committed: cron is the safety net, not the latency."""
-    _wanted.set()
-    with _starting:
-        if not any(thread.name == "outbox" for thread in threading.enumerate()):
-            threading.Thread(target=_flush_when_wanted, name="outbox", daemon=True).start()
-
-
-def _flush_when_wanted() -> None:
-    while _wanted.wait():
-        _wanted.clear()
-        try:
-            flush()
-        except Exception as problem:
-            log("flush failed", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
+_sender = Sender(_send_now, catch_up=lambda: flush(age=0))

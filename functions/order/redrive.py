@@ -1,9 +1,11 @@
 """Heal what stands still: an open order's first event, an ended order's notification, sent once more.
 
-Sending a saga's first event again is always safe: every step that has handled it answers from its inbox, and the
-order goes on at the step where it stopped.
+Sending a saga's first event again is always safe: every step answers from what it has decided, and the order
+goes on at the step where it stopped.
 """
 
+import time
+from collections.abc import Callable
 from logging import ERROR, WARNING
 
 from pydantic import Field
@@ -18,6 +20,9 @@ from functions.shared.database import Database
 from functions.shared.logs import log
 from functions.shared.settings import BrokerSettings, CallSettings, read
 
+BATCH = 500
+LONGEST_RUN = 8.0  # seconds
+
 # Each try waits twice as long as the one before, up to an hour.
 DUE = """
     UPDATE orders
@@ -28,8 +33,8 @@ DUE = """
                SELECT order_id FROM orders
                 WHERE notified_at IS NULL AND redrive_at <= now() AND redrives < :tries
                   AND (ended_at IS NULL) = :open
-                ORDER BY redrive_at LIMIT 200 FOR UPDATE SKIP LOCKED)
-    RETURNING *
+                ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+    RETURNING order_id, msg_id, username, email, request, reason, redrives
 """
 
 GIVE_UP = """
@@ -38,7 +43,7 @@ GIVE_UP = """
                SELECT order_id FROM orders
                 WHERE notified_at IS NULL AND needs_attention_at IS NULL
                   AND redrive_at <= now() AND redrives >= :tries
-                ORDER BY redrive_at LIMIT 200 FOR UPDATE SKIP LOCKED)
+                ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING order_id
 """
 
@@ -58,12 +63,22 @@ def redrive() -> dict[str, int]:
     terms = {"deadline": settings.saga_deadline_seconds, "tries": settings.saga_tries}
     return {
         "orders": _reopen(terms),
-        "notifications": _remind(terms),
+        "notifications": _until_done(lambda: _remind(terms)),
         "needing_attention": _give_up(settings.saga_tries),
     }
 
 
+def _until_done(some: Callable[[], tuple[int, int]]) -> int:
+    """Batch after batch, as long as they are full and there is time before the next run; gives what they counted."""
+    began, counted, found = time.monotonic(), 0, BATCH
+    while found == BATCH and time.monotonic() - began < LONGEST_RUN:
+        found, count = some()
+        counted += count
+    return counted
+
+
 def _reopen(terms: dict) -> int:
+    """One batch a run: where a backlog is the cause, more events would only make it longer."""
     with database.transaction() as db:
         due = db.rows(DUE, **terms, open=True)
         for order in due:
@@ -72,24 +87,24 @@ def _reopen(terms: dict) -> int:
     return len(due)
 
 
-def _remind(terms: dict) -> int:
+def _remind(terms: dict) -> tuple[int, int]:
     """Ended orders: those that have their mail are settled, for the others the notification goes out again."""
     with database.transaction() as db:
         due = db.rows(DUE, **terms, open=False)
     if not due:
-        return 0
+        return 0, 0
     try:
         lacking = set(call("notification-missing", {"orderIds": [order.order_id for order in due]})["orderIds"])
     except CallFailed as problem:
         log("notifications not compared", level=WARNING, reason=str(problem))
-        return 0
+        return 0, 0
     with database.transaction() as db:
         _settle(db, [order for order in due if order.order_id not in lacking])
         for order in due:
             if order.order_id in lacking:
                 outbox.put(db, notice_event(order))
                 log("notification sent again", level=WARNING, order=order.order_id, tries=order.redrives)
-    return len(lacking)
+    return len(due), len(lacking)
 
 
 def _settle(db: Database, settled: list) -> None:

@@ -1,22 +1,33 @@
 """End an order, and write the notification about it in the same commit."""
 
 from functions.order import outbox
-from functions.order.notice import notice_event
+from functions.order.broker import Outgoing
+from functions.order.notice import event_id, notice_event
 from functions.order.tally import count
-from functions.shared.database import Database
-from functions.shared.settings import BrokerSettings
-from functions.shared.step import NotYet, require, step
-from schemas.events import DeliveryStatus, OrderStatus, PayStatus, Result, StoreStatus
+from functions.shared import traces
+from functions.shared.decisions import Decisions
+from functions.shared.settings import BrokerSettings, require
+from functions.shared.step import NotYet, step
+from schemas.events import DeliveryStatus, EmailMessage, OrderStatus, PayStatus, Result, StoreStatus
 
+# End an order once, with its notification; whoever comes later finds it ended and writes nothing.
 END = """
-    UPDATE orders
-       SET status = :status, pay_status = :pay_status, store_status = :store_status,
-           delivery_status = :delivery_status, reason = :reason, ended_at = now()
-     WHERE order_id = :order_id AND status = 'Created'
-    RETURNING order_id, username, email, status, reason
+    WITH ended AS (
+        UPDATE orders
+           SET status = :status, pay_status = :pay_status, store_status = :store_status,
+               delivery_status = :delivery_status, reason = :reason, ended_at = now()
+         WHERE order_id = :order_id AND status = 'Created'
+        RETURNING order_id, username, email, status, reason
+    ), queued AS (
+        INSERT INTO outbox (id, type, order_id, traceparent, tracestate)
+        SELECT :notice_id, :notice_type, order_id, :traceparent, :tracestate FROM ended
+        ON CONFLICT (id) DO NOTHING
+    )
+    SELECT true AS now, order_id, username, email, status, reason FROM ended
+    UNION ALL
+    SELECT false, order_id, username, email, status, reason
+      FROM orders WHERE order_id = :order_id AND ended_at IS NOT NULL
 """
-
-KNOWN = "SELECT status FROM orders WHERE order_id = :order_id AND ended_at IS NOT NULL"
 
 COMPLETED = "Заказ успешно создан"
 REASONS = {
@@ -32,8 +43,8 @@ require(BrokerSettings)
 
 
 @step
-def result(order: Result, db: Database) -> None:
-    """One order ends once: whoever comes later finds it ended and writes nothing."""
+def result(order: Result, db: Decisions) -> None:
+    """One order ends once, and its client is told once."""
     ended = db.row(
         END,
         order_id=order.order_id,
@@ -42,12 +53,16 @@ def result(order: Result, db: Database) -> None:
         store_status=order.store_status,
         delivery_status=order.delivery_status,
         reason=reason_of(order),
+        notice_id=event_id(order.order_id),
+        notice_type=EmailMessage.event_type,
+        **outbox.trace_columns(),
     )
-    if ended:
-        outbox.put(db, notice_event(ended))
-        db.after_commit(lambda: count(ended.status, ended.reason))
-    elif not db.row(KNOWN, order_id=order.order_id):
+    if ended is None:
         raise NotYet(f"order {order.order_id} was not created here yet: order.newOrder comes first")
+    if ended.now:
+        notice = Outgoing(notice_event(ended), traces.current())
+        db.after_commit(lambda: outbox.send(notice))
+        db.after_commit(lambda: count(ended.status, ended.reason))
 
 
 def reason_of(order: Result) -> str:

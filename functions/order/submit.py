@@ -7,25 +7,40 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from functions.order import outbox
-from functions.order.opening import SagaSettings, opening_event, order_id
-from functions.shared import exact_json
+from functions.order.broker import Outgoing
+from functions.order.opening import SagaSettings, event_id, opening_event, order_id
+from functions.shared import exact_json, traces
+from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.rest import Caller, rest
-from functions.shared.settings import BrokerSettings, ClockSettings, Settings, read
-from functions.shared.step import require
+from functions.shared.rest import rest
+from functions.shared.settings import BrokerSettings, ClockSettings, Settings, read, require
 from schemas.answers import Simple
+from schemas.events import NewOrder
 from schemas.order import OrderRequest, OrderTaken
 
-# Of many requests with one msgId the first inserts; all others wait for it here and find its row.
+# One order for a user's msgId, with the event that opens its saga: of many requests the first inserts, all others
+# wait for it here and find no row to return.
 ACCEPT = """
-    INSERT INTO orders (order_id, msg_id, username, email, request, amount, status, redrive_at)
-    VALUES (:order_id, :msg_id, :username, :email, :request, :amount, 'Accepted',
-            now() + make_interval(secs => CAST(:deadline AS double precision)))
-    ON CONFLICT DO NOTHING
-    RETURNING *
+    WITH known AS (
+        SELECT order_id, request FROM orders WHERE username = :username AND msg_id = :msg_id
+    ), accepted AS (
+        INSERT INTO orders (order_id, msg_id, username, email, request, amount, status, redrive_at)
+        SELECT :order_id, :msg_id, :username, :email, :request, :amount, 'Accepted',
+               now() + make_interval(secs => CAST(:deadline AS double precision))
+         WHERE NOT :refuse AND NOT EXISTS (SELECT FROM known)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id, msg_id, username, email, request
+    ), queued AS (
+        INSERT INTO outbox (id, type, order_id, traceparent, tracestate)
+        SELECT :event_id, :event_type, order_id, :traceparent, :tracestate FROM accepted
+        ON CONFLICT (id) DO NOTHING
+    )
+    SELECT true AS now, order_id, request, msg_id, username, email FROM accepted
+    UNION ALL
+    SELECT false, order_id, request, NULL, NULL, NULL FROM known
 """
 
-ACCEPTED = "SELECT order_id, request FROM orders WHERE username = :username AND msg_id = :msg_id"
+KNOWN = "SELECT order_id, request FROM orders WHERE username = :username AND msg_id = :msg_id"
 
 
 class SubmitSettings(Settings):
@@ -39,21 +54,22 @@ class SubmitSettings(Settings):
 require(SubmitSettings, SagaSettings, BrokerSettings)
 
 
-@rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True)
 def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Simple:
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:
         return Simple.refused("Access denied")
     request = exact_json.dumps(body.model_dump(by_alias=True))
-    message = {"username": caller.username, "msg_id": body.msg_id}
-    if accepted := db.row(ACCEPTED, **message):
-        return _again(accepted, request)
-    if _is_over(body):
-        return Simple.refused("deliveryDate: expected today or later, got a day that is over")
-    if row := db.row(ACCEPT, **message, **_fields(body, caller, request)):
-        outbox.put(db, opening_event(row))
+    is_over = _is_over(body)
+    row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))
+    if row is not None and row.now:
+        opening = Outgoing(opening_event(row), traces.current())
+        db.after_commit(lambda: outbox.send(opening))
         return OrderTaken(order_id=row.order_id)
-    return _again(db.row(ACCEPTED, **message), request)
+    if row is None and is_over:
+        return Simple.refused("deliveryDate: expected today or later, got a day that is over")
+    # Without a row another request was first, in this very moment.
+    return _again(row or db.row(KNOWN, username=caller.username, msg_id=body.msg_id), request)
 
 
 def _is_over(body: OrderRequest) -> bool:
@@ -63,12 +79,18 @@ def _is_over(body: OrderRequest) -> bool:
 
 
 def _fields(body: OrderRequest, caller: Caller, request: str) -> dict[str, Any]:
+    id = order_id(caller.username, body.msg_id)
     return {
-        "order_id": order_id(caller.username, body.msg_id),
+        "order_id": id,
+        "msg_id": body.msg_id,
+        "username": caller.username,
         "email": caller.email,
         "request": request,
         "amount": body.amount,
         "deadline": read(SagaSettings).saga_deadline_seconds,
+        "event_id": event_id(id),
+        "event_type": NewOrder.event_type,
+        **outbox.trace_columns(),
     }
 
 

@@ -1,6 +1,6 @@
 """Book the SALE payment of an order whose money was taken. Undone by refund.py."""
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import step
 from schemas.events import BookingFood, ConfirmSale, PayStatus
 
@@ -12,8 +12,8 @@ BOOK = """
 
 
 @step
-def confirm_sale(order: ConfirmSale, db: Database) -> BookingFood:
+def confirm_sale(order: ConfirmSale, db: Decisions) -> BookingFood:
     """No money, no payment: then the order goes on as one that failed."""
     if order.pay_status is PayStatus.OK:
-        db.rows(BOOK, order_id=order.order_id, username=order.user_name, amount=order.amount)
+        db.row(BOOK, order_id=order.order_id, username=order.user_name, amount=order.amount)
     return BookingFood(**order.facts(), pay_status=order.pay_status)

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_public_key,
 )
-from flask import Request
 from pydantic import Field
 
 from functions.shared.answers import Answer, json_answer
-from functions.shared.rest import Caller
+from functions.shared.caller import Caller
+from functions.shared.request import Request
 from functions.shared.settings import Settings, read
 
 END = "-----END PUBLIC KEY-----"

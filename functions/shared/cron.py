@@ -5,13 +5,11 @@ from collections.abc import Callable
 from logging import ERROR, WARNING
 from typing import Any
 
-from flask import Request
-
 from functions.shared import database
 from functions.shared.answers import Answer, json_answer
 from functions.shared.logs import log, milliseconds_since
-from functions.shared.settings import DatabaseSettings, Settings
-from functions.shared.step import require
+from functions.shared.request import Request
+from functions.shared.settings import DatabaseSettings, Settings, require
 from functions.shared.watched import watched
 
 

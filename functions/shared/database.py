@@ -1,18 +1,21 @@
 """The owner's Postgres: a connection per thread, prepared statements, and errors sorted by what a caller can do.
 
+A statement alone is its own transaction (`autocommit`): one trip. `transaction` is for what takes several.
+
 PostgreSQL's error codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
 import struct
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pg8000.native
 
+from functions.shared.pipeline import PipelinedConnection
 from functions.shared.settings import DatabaseSettings, read
 
 CONNECT_TIMEOUT = 10
@@ -53,13 +56,29 @@ def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
     return Refused(f"{message} ({code})")
 
 
+class _Prepared:
+    """A statement as the server knows it, and how a row of it looks."""
+
+    def __init__(self, connection: PipelinedConnection, sql: str):
+        self.statement = connection.prepare(sql)
+        columns = self.statement.cols or ()
+        self.row = namedtuple("Row", [column["name"] for column in columns])._make
+
+    def rows(self, context: Any) -> list[Any]:
+        return [self.row(row) for row in context.rows or ()]
+
+
+Statement = tuple[str, dict[str, Any]]
+BEGIN: Statement = ("BEGIN", {})
+
+
 class Database:
     """Run SQL with named parameters (`:name`); every statement is prepared once per connection."""
 
     def __init__(self, url: str):
         parts = urlsplit(url)
         try:
-            self._connection = pg8000.native.Connection(
+            self._connection = PipelinedConnection(
                 user=unquote(parts.username or ""),
                 password=unquote(parts.password) if parts.password else None,
                 host=parts.hostname or "localhost",
@@ -72,8 +91,9 @@ class Database:
             raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem
         except pg8000.native.DatabaseError as problem:
             raise _sorted_error(problem) from problem
-        self._prepared: dict[str, tuple[Any, Callable]] = {}
+        self._prepared: dict[str, _Prepared] = {}
         self._after_commit: list[Callable[[], None]] = []
+        self._begin = False
         self.broken = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -89,27 +109,49 @@ class Database:
 
     def rows(self, sql: str, **values: Any) -> list[Any]:
         """Run `sql` and give its rows, columns by name (`row.balance`)."""
-        found, statement, shape = self._execute(sql, values)
-        if found and shape is None:
-            shape = namedtuple("Row", [column["name"] for column in statement.columns])._make
-            self._prepared[sql] = (statement, shape)
-        return [shape(row) for row in found or ()]
+        return self.together([(sql, values)])[0]
 
     def row(self, sql: str, **values: Any) -> Any | None:
         """Run `sql` and give its first row, or None."""
         return next(iter(self.rows(sql, **values)), None)
 
-    def _execute(self, sql: str, values: dict[str, Any]) -> tuple[Any, Any, Callable | None]:
+    def together(self, statements: Sequence[Statement]) -> list[list[Any]]:
+        """Run statements in their order, in one trip, and give the rows of each."""
+        begun, self._begin = self._begin, False
+        sent = [BEGIN, *statements] if begun else statements
         try:
-            if sql not in self._prepared:
-                self._prepared[sql] = (self._connection.prepare(sql), None)
-            statement, shape = self._prepared[sql]
-            return statement.run(**values), statement, shape
+            prepared = [self._prepare(sql) for sql, _ in sent]
+            executions = [(one.statement, values) for one, (_, values) in zip(prepared, sent, strict=True)]
+            contexts = self._connection.execute(executions)
         except pg8000.native.DatabaseError as problem:
             raise _sorted_error(problem) from problem
         except BROKEN as problem:
             self.broken = True
             raise Unavailable(f"the connection to PostgreSQL broke: {problem}") from problem
+        found = [one.rows(context) for one, context in zip(prepared, contexts, strict=True)]
+        return found[1:] if begun else found
+
+    def _prepare(self, sql: str) -> _Prepared:
+        known = self._prepared.get(sql)
+        if known is None:
+            known = self._prepared[sql] = _Prepared(self._connection, sql)
+        return known
+
+    def begin(self) -> None:
+        """Open a transaction, in the same trip as its first statement."""
+        self._begin = True
+
+    def end(self, how: str) -> None:
+        """COMMIT or ROLLBACK; nothing to do where no statement has opened the transaction."""
+        if self._begin:
+            self._begin = False
+        else:
+            self.rows(how)
+
+    @property
+    def is_usable(self) -> bool:
+        """Not broken, nor ended by the server while nobody looked."""
+        return not self.broken and not self._connection.was_ended
 
     def forget_actions(self) -> None:
         """Nothing was committed, so nothing is done after it."""
@@ -128,22 +170,31 @@ _of_thread = threading.local()
 
 
 def _connected() -> Database:
+    """This thread's connection; one that died while it was idle is replaced."""
     database = getattr(_of_thread, "database", None)
-    if database is None or database.broken:
+    if database is not None and not database.is_usable:
+        database.close()
+        database = None
+    if database is None:
         database = _of_thread.database = Database(read(DatabaseSettings).database_url)
     return database
 
 
-def _begin() -> Database:
-    """Open a transaction; a connection that died while it was idle is replaced once."""
+@contextmanager
+def autocommit() -> Iterator[Database]:
+    """This thread's connection, each statement a transaction of its own: what it did stays done.
+
+    Raises Unavailable, Conflict or Refused, from the statements.
+    """
     database = _connected()
     try:
-        database.rows("BEGIN")
-    except Unavailable:
-        database.close()
-        database = _connected()
-        database.rows("BEGIN")
-    return database
+        yield database
+    except BaseException:
+        database.forget_actions()
+        if database.broken:
+            database.close()
+        raise
+    database.committed()
 
 
 @contextmanager
@@ -152,10 +203,11 @@ def transaction() -> Iterator[Database]:
 
     Raises Unavailable, Conflict or Refused, from the statements or from the commit.
     """
-    database = _begin()
+    database = _connected()
+    database.begin()
     try:
         yield database
-        database.rows("COMMIT")
+        database.end("COMMIT")
     except BaseException:
         _roll_back(database)
         raise
@@ -166,7 +218,7 @@ def _roll_back(database: Database) -> None:
     database.forget_actions()
     if not database.broken:
         try:
-            database.rows("ROLLBACK")
+            database.end("ROLLBACK")
             return
         except (Unavailable, Conflict, Refused):
             pass

@@ -12,10 +12,10 @@ from typing import Any
 from cloudevents.conversion import to_binary, to_dict
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_dict, from_http
-from flask import Request
 
 from functions.shared import exact_json
 from functions.shared.answers import JSON, Answer
+from functions.shared.request import Request
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"
@@ -66,12 +66,12 @@ def from_request(request: Request, any_data: bool = False) -> tuple[list[CloudEv
     With `any_data` the data of an event in binary mode need not be JSON: it is then kept as text.
     """
     if request.mimetype == BATCH:
-        items = _json(request.get_data())
+        items = _json(request.body)
         if not isinstance(items, list):
             raise Unacceptable("expected a JSON list of CloudEvents, as batched mode has it")
         return [_from_object(item) for item in items], True
     if request.mimetype == STRUCTURED:
-        return [from_text(request.get_data())], False
+        return [from_text(request.body)], False
     return [_from_binary(request, _json_or_text if any_data else exact_json.loads)], False
 
 
@@ -105,7 +105,7 @@ def _from_binary(request: Request, read_data: Callable[[bytes], Any]) -> CloudEv
             f"or a body of {STRUCTURED} or {BATCH}; got Content-Type {request.mimetype or 'none'}"
         )
     try:
-        event = from_http(dict(request.headers), request.get_data(), read_data)
+        event = from_http(request.headers, request.body, read_data)
     except GenericException as problem:
         raise Unacceptable(f"expected a CloudEvent 1.0 with JSON data: {problem}") from None
     return _plain(event)

@@ -1,22 +1,20 @@
 """The two health paths that OpenFaaS asks for and the one that Prometheus asks for, answered by every function."""
 
-from flask import Request
-
 from functions.shared import database, metrics
 from functions.shared.answers import Answer, json_answer
 
 
-def answer(request: Request, needs_database: bool = True) -> Answer | None:
+def answer(path: str, needs_database: bool = True) -> Answer | None:
     """Answer a probe: `/_/health` is 200 while the process serves, `/_/ready` also needs the database.
 
     `/_/metrics` tells the figures of the whole process, whichever of its functions is asked.
     """
-    if request.path.endswith("/_/health"):
+    if path.endswith("/_/health"):
         return json_answer({"status": "UP"})
-    if request.path.endswith("/_/ready"):
+    if path.endswith("/_/ready"):
         return _ready() if needs_database else json_answer({"status": "UP"})
     # Exactly: a public path with placeholders may end alike, and figures are not for everybody.
-    if request.path == metrics.PATH:
+    if path == metrics.PATH:
         return metrics.answer()
     return None
 

@@ -1,6 +1,7 @@
 """Configuration is a contract: one frozen model per concern, read from the environment once, wrong all at once."""
 
 import os
+import sys
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +46,20 @@ class ClockSettings(Settings):
     time_zone: str = Field(default="UTC", description="IANA zone of operationTime")
 
 
+class _Serving:
+    """Whether this process serves functions; the framework says so by an application context of its own."""
+
+    def __init__(self) -> None:
+        self.here = False
+
+    def __bool__(self) -> bool:
+        flask = sys.modules.get("flask")
+        return self.here or bool(flask and flask.has_app_context())
+
+
+serving = _Serving()
+
+
 class Misconfigured(Exception):
     """The environment does not hold what a settings model asks for; the text lists every gap."""
 
@@ -85,3 +100,13 @@ def _gaps(model: type[Settings], problem: ValidationError) -> str:
         what = "is not set" if error["type"] == "missing" else f"is wrong ({error['msg']})"
         lines.append(f"{field.upper()} {what}: {meaning}")
     return "; ".join(lines)
+
+
+def require(*models: type[Settings]) -> None:
+    """Refuse to start, in one line, when a server loads a function whose settings are not there."""
+    if serving:
+        try:
+            for model in models:
+                read(model)
+        except Misconfigured as problem:
+            raise SystemExit(f"cannot start: {problem}") from None

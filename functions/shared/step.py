@@ -1,14 +1,15 @@
-"""The saga step: take an event, work and remember the answer in one commit, answer with the event that comes next.
+"""The saga step: one event in, the event that comes next out.
 
-A step is written for one event and never sees a repeated one:
+A step is written for one event:
 
     @step
-    def withdraw(order: Withdraw, db: Database) -> ConfirmSale: ...
+    def withdraw(order: Withdraw, db: Decisions) -> ConfirmSale: ...
 
-Its annotations are the contract: the model of the event that comes in, the models that may go out.
+Its annotations are the contract: the model of the event that comes in, the models that may go out. What it decides is
+one statement, which looks for the decision, makes it where there is none, and returns it: so a repeated event finds
+what was decided and gets the same answer. A step that decides nothing takes no `Decisions` and touches no database.
 """
 
-import io
 import time
 import types
 import typing
@@ -17,36 +18,28 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from logging import ERROR, INFO, WARNING
 from pathlib import Path
+from typing import Any
 
 from cloudevents.http import CloudEvent
-from flask import Request, has_app_context
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from functions.shared import database, events, traces
 from functions.shared.answers import Answer, json_answer
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions, alone, together
 from functions.shared.logs import log, milliseconds_since
 from functions.shared.metrics import Counter
 from functions.shared.refusals import explain
-from functions.shared.settings import DatabaseSettings, Misconfigured, Settings, read
+from functions.shared.request import Request, TooLarge
+from functions.shared.settings import DatabaseSettings, require
 from functions.shared.watched import deployed_name, watched
 
 # What our dispatcher reads as: this can never be handled, put it with the dead letters at once.
 NEVER_RETRY = {"X-Retry": "never"}
-LARGEST_BODY = 8 * 1024 * 1024
-
-FIND = """
-    SELECT source, id, reply FROM inbox WHERE function = :function AND id = ANY(CAST(:ids AS text[]))
-"""
-REMEMBER = """
-    INSERT INTO inbox (function, source, id, subject, reply)
-    SELECT :function, * FROM unnest(CAST(:sources AS text[]), CAST(:ids AS text[]),
-                                    CAST(:subjects AS text[]), CAST(:replies AS text[]))
-"""
+# Others may be faster more than once, where many orders want the same: the last courier of an hour, for example.
+BEATEN_AT_MOST = 5
 
 EVENTS = Counter("function_events", "Events by what came of them", ["function", "type", "outcome"])
-OUTCOMES = ("done", "replayed", "not_yet", "not_now", "failed", "never")
+OUTCOMES = ("done", "not_yet", "not_now", "failed", "never")
 
 Unacceptable = events.Unacceptable
 
@@ -63,20 +56,22 @@ class Contract:
     source: str
     takes: type[BaseModel]
     gives: tuple[type[BaseModel], ...]
+    decides: bool
 
     @classmethod
     def of(cls, function: Callable) -> "Contract":
-        """Read the contract of a function of the form (event data, database) -> next event's data."""
+        """Read the contract of a function of the form (event data, decisions) -> next event's data."""
         hints = typing.get_type_hints(function)
         gives = hints.pop("return", None)
         united = typing.get_args(gives) if isinstance(gives, types.UnionType) else (gives,)
-        taken = next(hint for hint in hints.values() if hint is not Database)
+        taken = next(hint for hint in hints.values() if hint is not Decisions)
         path = Path(function.__code__.co_filename)
         return cls(
             name=function.__name__,
             source=f"/{path.parent.name}/{path.stem}",
             takes=taken,
             gives=tuple(model for model in united if model not in (None, types.NoneType)),
+            decides=Decisions in hints.values(),
         )
 
     def read(self, event: CloudEvent) -> BaseModel:
@@ -105,20 +100,11 @@ class Contract:
         )
 
 
-def require(*models: type[Settings]) -> None:
-    """Refuse to start, in one line, when the framework loads a function whose settings are not there."""
-    if has_app_context():
-        try:
-            for model in models:
-                read(model)
-        except Misconfigured as problem:
-            raise SystemExit(f"cannot start: {problem}") from None
-
-
 def step(function: Callable) -> Callable[[Request], Answer]:
     """Make a saga step out of `function`; see the module's text for its form."""
     contract = Contract.of(function)
-    require(DatabaseSettings)
+    if contract.decides:
+        require(DatabaseSettings)
     # All at once, at zero: the first event of its kind would not show as an increase otherwise.
     name = deployed_name(function)
     counts = {outcome: EVENTS.labels(name, contract.takes.event_type, outcome) for outcome in OUTCOMES}
@@ -127,8 +113,15 @@ def step(function: Callable) -> Callable[[Request], Answer]:
         return _Run(name, contract, function, counts).answer(request)
 
     # Each event is a span of its own, so the request is none.
-    started = watched(function, handle, spans=False)
+    def too_large(_: Request) -> Answer:
+        return _Run(name, contract, function, counts).refuse(TooLarge("the body is larger than a step takes"))
+
+    started = watched(
+        function, handle, spans=False, needs_database=contract.decides, too_large=too_large
+    )
     started.contract = contract
+    # Without a decision it waits for nothing: a server may call it without a thread.
+    started.blocks = contract.decides
     return started
 
 
@@ -146,14 +139,15 @@ class _Run:
             return json_answer({"error": "expected a CloudEvent by POST"}, 405, {"Allow": "POST"})
         with ExitStack() as spans:
             try:
-                request.max_content_length = LARGEST_BODY
                 self.arrived, batched = events.from_request(request)
                 self.spans = [spans.enter_context(self._span(event, request)) for event in self.arrived]
                 inputs = [self.contract.read(event) for event in self.arrived]
-                replies = self._once_more_if_beaten(inputs)
+                decided = self._until_not_beaten(inputs)
+                replies = [self._follow(event, data) for event, data in zip(self.arrived, decided, strict=True)]
             except Exception as problem:
-                return self._trouble(request, problem)
-        return events.reply(replies, batched)
+                return self.refuse(problem)
+            self._report(replies)
+        return events.reply([reply for reply in replies if reply], batched)
 
     def _span(self, event: CloudEvent, request: Request) -> AbstractContextManager[traces.Span]:
         """An event's own: of a batch each has its trace with it, one that is alone has it in the headers."""
@@ -161,55 +155,40 @@ class _Run:
         facts = {"event.type": str(event["type"]), "event.id": str(event["id"]), "batch": len(self.arrived)}
         return traces.span(self.name, parent, **facts)
 
-    def _once_more_if_beaten(self, inputs: Sequence[BaseModel]) -> list[CloudEvent]:
-        """A run that another one beat to its key rolls back and is then answered from the other's row."""
-        try:
-            return self._all_or_nothing(inputs)
-        except database.Duplicate:
-            return self._all_or_nothing(inputs)
+    def _until_not_beaten(self, inputs: Sequence[BaseModel]) -> list[BaseModel | None]:
+        """A run that another one beat to its key has done nothing; the next finds what the other decided."""
+        for tries_left in reversed(range(BEATEN_AT_MOST)):
+            try:
+                return self._decided(inputs)
+            except database.Duplicate:
+                if not tries_left:
+                    raise
+            except NotYet:
+                # What it builds on may have been committed while this statement looked.
+                if tries_left != BEATEN_AT_MOST - 1:
+                    raise
 
-    def _all_or_nothing(self, inputs: Sequence[BaseModel]) -> list[CloudEvent]:
-        with database.transaction() as db:
-            known = self._known(db)
-            fresh: dict[tuple[str, str], tuple[str, str | None]] = {}
-            for event, data, span in zip(self.arrived, inputs, self.spans, strict=True):
-                key = (event["source"], event["id"])
-                if key not in known:
-                    with traces.within(span.trace):
-                        known[key] = self._work(event, data, db)
-                    fresh[key] = (data.subject, known[key])
-            self._remember(db, fresh)
-        self._tell(fresh, known)
-        stored = (known[event["source"], event["id"]] for event in self.arrived)
-        return [events.from_text(text) for text in stored if text]
+    def _decided(self, inputs: Sequence[BaseModel]) -> list[BaseModel | None]:
+        if not self.contract.decides:
+            return [self.function(data) for data in inputs]
+        works = [self._work(data, span) for data, span in zip(inputs, self.spans, strict=True)]
+        return [alone(works[0])] if len(works) == 1 else together(works)
 
-    def _known(self, db: Database) -> dict[tuple[str, str], str | None]:
-        ids = [event["id"] for event in self.arrived]
-        found = db.rows(FIND, function=self.contract.name, ids=ids)
-        return {(row.source, row.id): row.reply for row in found}
+    def _work(self, data: BaseModel, span: traces.Span) -> Callable[[Decisions], Any]:
+        def work(db: Decisions) -> BaseModel | None:
+            with traces.within(span.trace):
+                return self.function(data, db)
 
-    def _work(self, event: CloudEvent, data: BaseModel, db: Database) -> str | None:
-        next_data = self.function(data, db)
-        return None if next_data is None else events.to_text(self.contract.follow(event, next_data))
+        return work
 
-    def _remember(self, db: Database, fresh: dict[tuple[str, str], tuple[str, str | None]]) -> None:
-        if fresh:
-            db.rows(
-                REMEMBER,
-                function=self.contract.name,
-                sources=[source for source, _ in fresh],
-                ids=[id for _, id in fresh],
-                subjects=[subject for subject, _ in fresh.values()],
-                replies=[reply for _, reply in fresh.values()],
-            )
+    def _follow(self, event: CloudEvent, data: BaseModel | None) -> CloudEvent | None:
+        return None if data is None else self.contract.follow(event, data)
 
-    def _tell(self, fresh: dict, known: dict) -> None:
-        for event, span in zip(self.arrived, self.spans, strict=True):
-            key = (event["source"], event["id"])
-            outcome = "handled" if key in fresh else "answered again"
-            self.counts["done" if key in fresh else "replayed"].inc()
-            span.ended(outcome)
-            self._log(event, outcome, next="nothing" if known[key] is None else None)
+    def _report(self, replies: Sequence[CloudEvent | None]) -> None:
+        self.counts["done"].inc(len(replies))
+        for event, reply, span in zip(self.arrived, replies, self.spans, strict=True):
+            span.ended("handled")
+            self._log(event, "handled", next=None if reply else "nothing")
 
     def _log(self, event: CloudEvent, outcome: str, level: int = INFO, **fields: object) -> None:
         log(
@@ -225,10 +204,8 @@ class _Run:
             **fields,
         )
 
-    def _trouble(self, request: Request, problem: Exception) -> Answer:
-        if isinstance(problem, RequestEntityTooLarge):
-            # The framework reads what is left of the body after the answer, and would fail on it again.
-            request.stream = io.BytesIO()
+    def refuse(self, problem: Exception) -> Answer:
+        """What came of an event that was not handled."""
         outcome, status, headers, level = _sorted_trouble(problem)
         # What could not be read is one event: nobody knows how many it was.
         self.counts[outcome].inc(len(self.arrived) or 1)
@@ -250,10 +227,10 @@ def _sorted_trouble(problem: Exception) -> tuple[str, int, dict[str, str], int]:
     503 is "not now", 500 with `X-Retry: never` is "never", 500 alone is a bug.
     """
     match problem:
-        case events.Unacceptable() | database.Refused() | RequestEntityTooLarge():
+        case events.Unacceptable() | database.Refused() | TooLarge():
             return "never", 500, NEVER_RETRY, WARNING
         case database.Unavailable():
-            # The whole function is out of work, not this event alone: whoever sends may pause.
+            # The whole function is unavailable, not this event alone: whoever sends may pause.
             return "not_now", 503, {"Retry-After": "1"}, WARNING
         case NotYet():
             return "not_yet", 503, {}, WARNING

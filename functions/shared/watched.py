@@ -4,12 +4,14 @@ import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from flask import Request
+from typing import Any
 
 from functions.shared import probes, traces
-from functions.shared.answers import Answer
+from functions.shared.answers import Answer, json_answer
 from functions.shared.metrics import Gauge, Histogram
+from functions.shared.request import Request, TooLarge
+
+LARGEST_BODY = 8 * 1024 * 1024
 
 REQUESTS = Histogram(
     "function_request_duration_seconds", "Requests to functions, by their outcome", ["function", "outcome"]
@@ -39,20 +41,27 @@ def watched(
     handle: Callable[[Request], Answer] | None = None,
     needs_database: bool = True,
     spans: bool = True,
-) -> Callable[[Request], Answer]:
+    largest: int = LARGEST_BODY,
+    too_large: Callable[[Request], Answer] | None = None,
+) -> Callable[[Any], Answer]:
     """`function` with everything that is the same; where it takes no request, `handle` calls it.
 
-    Without `spans` it is for `handle` to say what is a span.
+    Without `spans` it is for `handle` to say what is a span. A body of more than `largest` bytes is `too_large`.
     """
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)
+    refuse = too_large or _too_large
 
     @functools.wraps(function)
-    def watch(request: Request) -> Answer:
-        if probe := probes.answer(request, needs_database):
+    def watch(arrived: Any) -> Answer:
+        if probe := probes.answer(arrived.path, needs_database):
             return probe
         began, outcome = time.perf_counter(), "failed"
+        try:
+            request = Request.of(arrived, largest)
+        except TooLarge:
+            return refuse(Request(arrived.method, arrived.path))
         try:
             with busy.track_inprogress():
                 answer = handle(request)
@@ -61,7 +70,13 @@ def watched(
         finally:
             REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
 
+    # For a server that takes the body before it calls, and the one that may call without a thread.
+    watch.largest, watch.too_large, watch.needs_database = largest, refuse, needs_database
     return watch
+
+
+def _too_large(_: Request) -> Answer:
+    return json_answer({"error": "the body is larger than this function takes"}, 413, {"Connection": "close"})
 
 
 def _spanned(name: str, handle: Callable[[Request], Answer]) -> Callable[[Request], Answer]:

@@ -4,20 +4,23 @@ from collections import Counter
 
 from pydantic import Field
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.settings import Settings, read
 from functions.shared.step import step
 from schemas.events import BookingCourier, BookingFood, PayStatus, StoreStatus
 
-DECIDED = "SELECT status FROM reservations WHERE order_id = :order_id"
-
-# Dishes are locked in the order of their ids, so that two orders for the same dishes wait and never deadlock.
+# Decide once: an order that was decided before keeps its answer. Dishes are locked in the order of their ids, so that
+# two orders for the same dishes wait and never deadlock.
 RESERVE = """
-    WITH wanted AS (
-        SELECT * FROM unnest(CAST(:dish_ids AS integer[]), CAST(:counts AS integer[])) AS w (dish_id, count)
+    WITH decided AS (
+        SELECT status FROM reservations WHERE order_id = :order_id
+    ), wanted AS (
+        SELECT dish_id, count
+          FROM unnest(CAST(:dish_ids AS integer[]), CAST(:counts AS integer[])) AS w (dish_id, count)
     ), locked AS (
         SELECT d.id, d.price, d.in_stock, w.count
           FROM dishes d JOIN wanted w ON w.dish_id = d.id
+         WHERE NOT EXISTS (SELECT FROM decided)
          ORDER BY d.id
            FOR UPDATE OF d
     ), verdict AS (
@@ -26,16 +29,18 @@ RESERVE = """
                     WHEN :prices_bind AND sum(price * count) - :discount <> :amount THEN 'WrongPrice'
                     ELSE 'Ok' END AS status
           FROM locked
-    ), decided AS (
-        INSERT INTO reservations (order_id, status) SELECT :order_id, status FROM verdict RETURNING status
+    ), reserved AS (
+        INSERT INTO reservations (order_id, status)
+        SELECT :order_id, status FROM verdict WHERE NOT EXISTS (SELECT FROM decided)
+        RETURNING status
     ), booked AS (
         INSERT INTO bookings (order_id, dish_id, count, price)
-        SELECT :order_id, id, count, price FROM locked, decided WHERE status = 'Ok'
+        SELECT :order_id, id, count, price FROM locked, reserved WHERE status = 'Ok'
     ), taken AS (
         UPDATE dishes d SET in_stock = d.in_stock - l.count
-          FROM locked l, decided WHERE d.id = l.id AND status = 'Ok'
+          FROM locked l, reserved WHERE d.id = l.id AND status = 'Ok'
     )
-    SELECT status FROM decided
+    SELECT status FROM decided UNION ALL SELECT status FROM reserved
 """
 
 
@@ -48,7 +53,7 @@ class PriceSettings(Settings):
 
 
 @step
-def booking_food(order: BookingFood, db: Database) -> BookingCourier:
+def booking_food(order: BookingFood, db: Decisions) -> BookingCourier:
     """A paid order gets all its dishes or none; one that failed before passes through untouched."""
     status = StoreStatus.SKIPPED
     if order.pay_status is PayStatus.OK:
@@ -56,12 +61,12 @@ def booking_food(order: BookingFood, db: Database) -> BookingCourier:
     return BookingCourier(**order.facts(), pay_status=order.pay_status, store_status=status)
 
 
-def reserve(order: BookingFood, db: Database) -> StoreStatus:
-    """Decide once; an order that was decided before keeps its answer."""
+def reserve(order: BookingFood, db: Decisions) -> StoreStatus:
+    """The store's decision about an order."""
     wanted = Counter[int]()
     for dish in order.dishs:
         wanted[dish.menu_id] += dish.count
-    decision = db.row(DECIDED, order_id=order.order_id) or db.row(
+    reservation = db.row(
         RESERVE,
         order_id=order.order_id,
         dish_ids=list(wanted),
@@ -70,4 +75,4 @@ def reserve(order: BookingFood, db: Database) -> StoreStatus:
         amount=order.amount,
         discount=order.discount,
     )
-    return StoreStatus(decision.status)
+    return StoreStatus(reservation.status)

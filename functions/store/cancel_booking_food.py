@@ -1,11 +1,14 @@
 """Put an order's reserved dishes back. Undoes booking_food.py."""
 
-from functions.shared.database import Database
+from functions.shared.decisions import Decisions
 from functions.shared.step import NotYet, step
 from schemas.events import CancelBookingFood, RefundPayment, StoreStatus
 
+# Give back what was reserved, once. Dishes are locked in the order of their ids, as by the reservation.
 PUT_BACK = """
-    WITH undone AS (
+    WITH decided AS (
+        SELECT status FROM reservations WHERE order_id = :order_id
+    ), undone AS (
         UPDATE reservations SET canceled_at = now()
          WHERE order_id = :order_id AND status = 'Ok' AND canceled_at IS NULL
         RETURNING order_id
@@ -14,18 +17,18 @@ PUT_BACK = """
           FROM undone JOIN bookings b USING (order_id) JOIN dishes d ON d.id = b.dish_id
          ORDER BY d.id
            FOR UPDATE OF d
+    ), put_back AS (
+        UPDATE dishes SET in_stock = in_stock + locked.count FROM locked WHERE dishes.id = locked.id
     )
-    UPDATE dishes SET in_stock = in_stock + locked.count FROM locked WHERE dishes.id = locked.id
+    SELECT status FROM decided
 """
-
-DECIDED = "SELECT status FROM reservations WHERE order_id = :order_id"
 
 
 @step
-def cancel_booking_food(order: CancelBookingFood, db: Database) -> RefundPayment:
-    """Give back what was reserved, once; what was never reserved stays as it is."""
-    if order.store_status is StoreStatus.OK and not db.row(DECIDED, order_id=order.order_id):
+def cancel_booking_food(order: CancelBookingFood, db: Decisions) -> RefundPayment:
+    """What was never reserved stays as it is."""
+    reservation = db.row(PUT_BACK, order_id=order.order_id)
+    if order.store_status is StoreStatus.OK and reservation is None:
         # The event says that food was reserved: that is still on its way here and must not be overtaken.
         raise NotYet(f"order {order.order_id} has no reserved food here yet: store.bookingFood comes first")
-    db.rows(PUT_BACK, order_id=order.order_id)
     return RefundPayment(**order.everything())

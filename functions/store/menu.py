@@ -7,7 +7,7 @@ from schemas.store import Menu, MenuDish, MenuQuery
 DISHES = "SELECT id, name, description, weight_grams, price, in_stock FROM dishes ORDER BY id"
 
 
-@rest("POST", "/ui-api-service/api/v1/external/menu", caller="bearer")
+@rest("POST", "/ui-api-service/api/v1/external/menu", caller="bearer", autocommit=True)
 def menu(_: MenuQuery, db: Database) -> Menu:
     """Every dish, also those that are sold out."""
     dishes = [

@@ -1,0 +1,84 @@
+"""Answering HTTP on one event loop: the body is read with a limit, then somebody answers, then the answer is sent.
+
+A client that is slow costs a connection and no thread. https://asgi.readthedocs.io/en/latest/specs/www.html
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+from functions.shared.answers import Answer
+from functions.shared.request import Headers, Request
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A body that is too large is read on up to this size, so that a client which keeps its connections hears the answer.
+MOST_DISCARDED = 16 * 1024 * 1024
+BODY_SECONDS = 30
+
+
+class BodyTooLarge(Exception):
+    """The body has more bytes than this path takes."""
+
+
+class Disconnected(Exception):
+    """The client went away, or took too long, before its body was there: nobody waits for an answer."""
+
+
+def request_of(scope: Scope, body: bytes) -> Request:
+    """The request as functions see it."""
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    return Request(scope["method"], scope["path"], Headers.of(pairs), body)
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it came, still encoded, with its query."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    query = scope.get("query_string") or b""
+    return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+async def body_of(receive: Receive, largest: int, seconds: float = BODY_SECONDS) -> bytes:
+    """The whole body. Raises BodyTooLarge, and Disconnected."""
+    message = await receive()
+    if message["type"] != "http.request":
+        raise Disconnected
+    body = message.get("body", b"")
+    if message.get("more_body"):
+        async with asyncio.timeout(seconds):
+            body = await _rest_of(body, receive, largest)
+    if len(body) > largest:
+        raise BodyTooLarge
+    return body
+
+
+async def _rest_of(first: bytes, receive: Receive, largest: int) -> bytes:
+    parts, size, more = [first], len(first), True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnected
+        part, more = message.get("body", b""), message.get("more_body", False)
+        size += len(part)
+        if size <= largest:
+            parts.append(part)
+        elif size > MOST_DISCARDED:
+            raise BodyTooLarge
+    if size > largest:
+        raise BodyTooLarge
+    return b"".join(parts)
+
+
+async def send_answer(send: Send, answer: Answer, head: bool = False) -> None:
+    """Send status, headers and body."""
+    text, status, headers = answer
+    body = text.encode() if isinstance(text, str) else text
+    sent = [(name.lower().encode("latin-1"), str(value).encode("latin-1")) for name, value in headers.items()]
+    if status != 204:
+        sent.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": b"" if head or status == 204 else body})

@@ -1,0 +1,98 @@
+"""What becomes of an event that was not handled: another try later, or a dead letter.
+
+An event waits in a retry queue of RabbitMQ: its messages expire, and RabbitMQ puts them back into the very queue that
+they came from. No other event waits for it.
+"""
+
+import base64
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydantic import Field
+
+from functions.shared.events import derived_id
+from functions.shared.settings import Settings
+from triggers import wire
+from triggers.amqp import Delivery, Message
+from triggers.calls import LONGEST_REASON, Failed
+from triggers.topology import RETRY_QUEUES, Topology
+from triggers.wire import Wired, message_of
+
+LONGEST_PAUSE = 15.0
+UNREADABLE = "homework.arch.ops.unreadable"
+
+
+class RetrySettings(Settings):
+    """How often and how long after each other an event is tried."""
+
+    dispatcher_tries: int = Field(default=10, ge=1, description="tries until an event is a dead letter")
+    dispatcher_backoff_seconds: float = Field(default=0.5, gt=0, description="wait before the second try; doubles")
+    dispatcher_longest_backoff_seconds: float = Field(default=60, gt=0, description="longest wait between tries")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """An event's next try: the message that brings it, and the seconds until then."""
+
+    message: Message
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """The tries and the dead letters of one function's events."""
+
+    settings: RetrySettings
+    topology: Topology
+    function: str
+    queue: str
+
+    def is_over(self, event: Wired, failure: Failed) -> bool:
+        """Whether an event becomes a dead letter now."""
+        return failure.final or event.attempts + 1 >= self.settings.dispatcher_tries
+
+    def retry(self, event: Wired) -> Retry:
+        """The next try of `event`."""
+        attempts = event.attempts + 1
+        seconds = self._backoff(attempts)
+        exchange = self.topology.retry_queue(attempts - 1)
+        again = replace(event, attempts=attempts)
+        return Retry(
+            message_of(again, exchange, self.queue, expires=int(seconds * 1000), must_arrive=True), seconds
+        )
+
+    def dead_letter(self, event: Wired, failure: Failed) -> Message:
+        """The event as a dead letter: with who failed, why, and after how many tries."""
+        reason = failure.reason.encode()[:LONGEST_REASON]
+        dead = replace(event, attempts=0).with_attributes(
+            knativeerrordest=self.function,
+            knativeerrorcode=str(failure.status),
+            knativeerrordata=base64.b64encode(reason).decode(),
+            deliveryattempts=str(event.attempts + 1),
+        )
+        return message_of(dead, "", self.topology.dead_letters, must_arrive=True)
+
+    def _backoff(self, attempts: int) -> float:
+        doubled = self.settings.dispatcher_backoff_seconds * 2 ** min(attempts - 1, RETRY_QUEUES - 1)
+        return min(doubled, self.settings.dispatcher_longest_backoff_seconds) * random.uniform(0.8, 1.2)
+
+
+def pauses() -> Iterator[float]:
+    """Longer and longer, each a little different: after an outage not everybody calls in the same moment."""
+    doubling = (min(0.25 * 2**n, LONGEST_PAUSE) for n in range(10))
+    steady = itertools.repeat(LONGEST_PAUSE)
+    return (pause * random.uniform(0.7, 1.3) for pause in itertools.chain(doubling, steady))
+
+
+def unreadable(delivery: Delivery, queue: str) -> Wired:
+    """A CloudEvent around a message that is none, so that it can be kept."""
+    data = base64.b64encode(delivery.body).decode()
+    attributes = {
+        "specversion": "1.0",
+        "type": UNREADABLE,
+        "source": "/" + queue,
+        "id": derived_id(queue, data, str(delivery.properties.headers)),
+    }
+    return wire.checked({**attributes, "datacontenttype": "application/json"}, f'{{"base64":"{data}"}}'.encode())
