@@ -1,0 +1,152 @@
+"""One scenario, played once: figures before and after, the outcome of every order, and the audit."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pg8000.native import Connection
+
+from tools import audit
+from tools.bench import messages, outcomes, resources, statements
+from tools.bench.load import Load, Tally
+from tools.bench.orders import Book
+from tools.bench.outcomes import End
+from tools.bench.scenarios import Pace, Scenario, play
+from tools.bench.session import NOT_OURS, Bench
+from tools.local.processes import wait_until
+
+TURNS = 2_000_000
+Figures = dict[str, float | None]
+
+
+@dataclass
+class Result:
+    """Figures of one run by name, what is too long for a table, and everything that was wrong."""
+
+    figures: Figures
+    problems: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def empty_turn_ns(turns: int = TURNS) -> float:
+    """How long a turn of an empty loop takes: the speed of this machine at this moment."""
+    began = time.perf_counter()
+    for _ in range(turns):
+        pass
+    return (time.perf_counter() - began) / turns * 1e9
+
+
+def measure(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Result:
+    """Play it, and look at everything."""
+    bench.guests.renew()
+    meter, result = Meter(bench), Result({"empty_turn_ns.before": empty_turn_ns()})
+    with meter.reading(result):
+        load = asyncio.run(_played(bench, scenario, tag, pace))
+        meter.orders = len(load.tally.sent)
+        result.problems += _until_told(bench, tag)
+    found = outcomes.ends(bench.connection, bench.names, tag)
+    result.figures["empty_turn_ns.after"] = empty_turn_ns()
+    result.figures |= rates(scenario, load.tally, found, pace)
+    result.figures["connections_lost"] = load.lost
+    result.figures |= outcomes.all_latencies(load.tally.sent, found, scenario.kind == "open")
+    result.problems += [f"{count} x {text}" for text, count in load.tally.problems.items()]
+    result.problems += outcomes.mistakes(load.tally.sent, found) + audited(bench.connection)
+    return result
+
+
+async def _played(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Load:
+    book = Book(bench.supplies, bench.options.mix, tag)
+    load = Load(bench.target.address, book, bench.watch, scenario.connections(bench.options.connections))
+    async with load.at_work():
+        await play(scenario, load, pace)
+    return load
+
+
+def _until_told(bench: Bench, tag: str) -> list[str]:
+    """Wait until every order has ended and was told of; what to say when that takes too long."""
+    left: list[int] = []
+
+    def all_told() -> bool:
+        left[:] = outcomes.under_way(bench.connection, bench.names, tag)
+        return not any(left)
+
+    if wait_until(all_told, bench.options.patience, every=0.2):
+        return []
+    return [f"after {bench.options.patience:g} s: {left[0]} orders have not ended, {left[1]} were not told of"]
+
+
+def audited(connection: Connection) -> list[str]:
+    """What contradicts; the outbox may take a moment to be empty."""
+    found: list[audit.Finding] = []
+
+    def nothing() -> bool:
+        found[:] = audit.findings(connection)
+        return not found
+
+    wait_until(nothing, 15, every=0.5)
+    return [f"audit: {finding.check}: {finding}" for finding in found[: audit.SHOWN]]
+
+
+def rates(scenario: Scenario, tally: Tally, found: dict[str, End], pace: Pace) -> Figures:
+    """Orders a second, from the first request on."""
+    if not tally.sent:
+        return {"orders": 0, "refused_503": tally.refused}
+    ended = sorted(end.ended for end in found.values() if end.ended)
+    figures: Figures = {
+        "orders": len(tally.sent),
+        "accepted_per_second": len(tally.sent) / (tally.last - tally.first),
+        "settled_per_second": len(ended) / (ended[-1] - tally.first) if ended else 0.0,
+        "refused_503": tally.refused,
+    }
+    if scenario.kind == "no-wait" and ended:
+        figures |= _pressure(tally, found, ended, tally.first + pace.seconds)
+    return figures
+
+
+def _pressure(tally: Tally, found: dict[str, End], ended: list[float], until: float) -> Figures:
+    """How much of what was accepted was settled meanwhile, and how long the rest took."""
+    accepted = sum(end.accepted <= until for end in found.values())
+    settled = sum(at <= until for at in ended)
+    seconds = until - tally.first
+    return {
+        "accepted_per_second": accepted / seconds,
+        "settled_per_second": settled / seconds,
+        "settled_of_accepted": settled / accepted,
+        "backlog_at_the_end": accepted - settled,
+        "drained_after_seconds": max(0.0, ended[-1] - until),
+    }
+
+
+class Meter:
+    """What was used between two moments, by order."""
+
+    def __init__(self, bench: Bench):
+        self.bench, self.orders = bench, 0
+
+    @contextmanager
+    def reading(self, result: Result) -> Iterator[None]:
+        """Read before and after, and put the differences and the memory into the result."""
+        names, asked = self.bench.processes, self.bench.watch.questions
+        sql, passed, cpu = self._sql(), messages.counts(self.bench.target.scraped), resources.cpu_ms(names)
+        yield
+        used = resources.cpu_ms(names)
+        after, passed_after = self._sql(), messages.counts(self.bench.target.scraped)
+        if self.orders:
+            spent = {name: (used[name] - cpu[name]) / self.orders for name in used}
+            result.figures |= by_process("cpu_ms", spent)
+            result.figures |= statements.figures(sql, after, self.orders, self.bench.watch.questions - asked)
+            result.figures |= messages.figures(passed, passed_after, self.orders)
+            result.details["most_expensive_statements"] = statements.most_expensive(sql, after, self.orders)
+        result.figures |= by_process("memory_mib", resources.memory_mib(names))
+
+    def _sql(self) -> statements.Counts:
+        return statements.counts(self.bench.connection, self.bench.with_statements)
+
+
+def by_process(figure: str, values: dict[str, float]) -> Figures:
+    """A figure for each process, and the sum without the measuring side's own."""
+    whole = sum(value for name, value in values.items() if name not in NOT_OURS)
+    return {f"{figure}.sum": whole} | {f"{figure}.{name}": value for name, value in values.items()}
