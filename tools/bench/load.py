@@ -19,7 +19,10 @@ SHOWN = 200
 
 @dataclass(frozen=True)
 class Sent:
-    """An order that was accepted; `began` is the clock's time, by intent or at the first try; `answered` seconds later."""
+    """An order that was accepted.
+
+    `began` is the clock's time, by intent or of the first try; `answered` are the seconds until the answer came.
+    """
 
     order: Order
     order_id: str

@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pg8000.native import Connection
 
 from tools import audit
-from tools.bench import messages, outcomes, resources, statements
+from tools.bench import messages, outcomes, resources, round_trips, statements
 from tools.bench.load import Load, Tally
 from tools.bench.orders import Book
 from tools.bench.outcomes import End
@@ -42,18 +40,20 @@ def empty_turn_ns(turns: int = TURNS) -> float:
 def measure(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Result:
     """Play it, and look at everything."""
     bench.guests.renew()
-    meter, result = Meter(bench), Result({"empty_turn_ns.before": empty_turn_ns()})
-    with meter.reading(result):
-        load = asyncio.run(_played(bench, scenario, tag, pace))
-        meter.orders = len(load.tally.sent)
-        result.problems += _until_told(bench, tag)
+    turn, before = empty_turn_ns(), read(bench)
+    load = asyncio.run(_played(bench, scenario, tag, pace))
+    late = _until_told(bench, tag)
+    after, sent = read(bench), load.tally.sent
     found = outcomes.ends(bench.connection, bench.names, tag)
-    result.figures["empty_turn_ns.after"] = empty_turn_ns()
-    result.figures |= rates(scenario, load.tally, found, pace)
-    result.figures["connections_lost"] = load.lost
-    result.figures |= outcomes.all_latencies(load.tally.sent, found, scenario.kind == "open")
+    result = Result(rates(scenario, load.tally, found, pace) | {"connections_lost": load.lost})
+    result.figures |= outcomes.all_latencies(sent, found, scenario.kind == "open")
+    if sent:
+        result.figures |= used(bench, before, after, len(sent))
+        result.details["most_expensive_statements"] = statements.most_expensive(before.sql, after.sql, len(sent))
+    result.figures |= by_process("memory_mib", resources.memory_mib(bench.processes))
+    result.figures |= {"empty_turn_ns.before": turn, "empty_turn_ns.after": empty_turn_ns()}
     result.problems += [f"{count} x {text}" for text, count in load.tally.problems.items()]
-    result.problems += outcomes.mistakes(load.tally.sent, found) + audited(bench.connection)
+    result.problems += late + outcomes.mistakes(sent, found) + audited(bench.connection)
     return result
 
 
@@ -120,30 +120,38 @@ def _pressure(tally: Tally, found: dict[str, End], ended: list[float], until: fl
     }
 
 
-class Meter:
-    """What was used between two moments, by order."""
+@dataclass(frozen=True)
+class Reading:
+    """All counters at one moment."""
 
-    def __init__(self, bench: Bench):
-        self.bench, self.orders = bench, 0
+    cpu: dict[str, float]
+    sql: statements.Counts
+    trips: round_trips.Asked | None
+    messages: dict[str, float | None]
+    questions: int
 
-    @contextmanager
-    def reading(self, result: Result) -> Iterator[None]:
-        """Read before and after, and put the differences and the memory into the result."""
-        names, asked = self.bench.processes, self.bench.watch.questions
-        sql, passed, cpu = self._sql(), messages.counts(self.bench.target.scraped), resources.cpu_ms(names)
-        yield
-        used = resources.cpu_ms(names)
-        after, passed_after = self._sql(), messages.counts(self.bench.target.scraped)
-        if self.orders:
-            spent = {name: (used[name] - cpu[name]) / self.orders for name in used}
-            result.figures |= by_process("cpu_ms", spent)
-            result.figures |= statements.figures(sql, after, self.orders, self.bench.watch.questions - asked)
-            result.figures |= messages.figures(passed, passed_after, self.orders)
-            result.details["most_expensive_statements"] = statements.most_expensive(sql, after, self.orders)
-        result.figures |= by_process("memory_mib", resources.memory_mib(names))
 
-    def _sql(self) -> statements.Counts:
-        return statements.counts(self.bench.connection, self.bench.with_statements)
+def read(bench: Bench) -> Reading:
+    """As they are now."""
+    return Reading(
+        resources.cpu_ms(bench.processes),
+        statements.counts(bench.connection, bench.with_statements),
+        round_trips.counts(bench.target.database),
+        messages.counts(bench.target.scraped),
+        bench.watch.questions,
+    )
+
+
+def used(bench: Bench, before: Reading, after: Reading, orders: int) -> Figures:
+    """What an order took."""
+    spent = {name: (after.cpu[name] - before.cpu[name]) / orders for name in after.cpu}
+    trips = round_trips.round_trips(before.trips, after.trips, bench.own_ports)
+    return (
+        by_process("cpu_ms", spent)
+        | {"sql.round_trips": None if trips is None else trips / orders}
+        | statements.figures(before.sql, after.sql, orders, after.questions - before.questions)
+        | messages.figures(before.messages, after.messages, orders)
+    )
 
 
 def by_process(figure: str, values: dict[str, float]) -> Figures:

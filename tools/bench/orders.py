@@ -97,10 +97,10 @@ class Book:
         return order(self.supplies, outcome, f"{self.tag}-{next(self._numbers)}", self._random)
 
 
-def order(supplies: Supplies, outcome: Outcome, msg_id: str, chance: random.Random, slot: Slot | None = None) -> Order:
+def order(supplies: Supplies, outcome: Outcome, msg_id: str, by: random.Random, slot: Slot | None = None) -> Order:
     """An order that can end in one way only; without a slot it gets an hour in which all couriers are free."""
-    guest = chance.choice(supplies.poor if outcome is Outcome.NO_MONEY else supplies.rich)
-    dish = supplies.sold_out if outcome is Outcome.SOLD_OUT else chance.choice(supplies.dishes)
+    guest = by.choice(supplies.poor if outcome is Outcome.NO_MONEY else supplies.rich)
+    dish = supplies.sold_out if outcome is Outcome.SOLD_OUT else by.choice(supplies.dishes)
     slot = slot or (supplies.busy if outcome is Outcome.BUSY else next(supplies.free))
     body = {
         "msgId": msg_id, "userName": guest.name, "amount": 1, "discount": 0, "quantity": 1,

@@ -81,12 +81,13 @@ def medians(path: Path) -> dict[str, Figures]:
 def table(report: Report, earlier: dict[str, Figures] | None = None) -> Iterator[str]:
     """A row for each figure, a column for each scenario: the median, its range, and its ratio to an earlier one."""
     spreads = {name: report.spreads(name) for name in report.results}
+    before = {name: (earlier or {}).get(name, {}) for name in spreads}
     figures = dict.fromkeys(figure for column in spreads.values() for figure in column)
-    rows = [["", *spreads]]
-    for figure in figures:
-        cells = [_cell(column.get(figure), (earlier or {}).get(name, {}).get(figure)) for name, column in spreads.items()]
-        rows.append([figure, *cells])
-    yield from aligned(rows)
+    rows = [
+        [figure, *(_cell(spreads[name].get(figure), before[name].get(figure)) for name in spreads)]
+        for figure in figures
+    ]
+    yield from aligned([["", *spreads], *rows])
 
 
 def _cell(spread: Spread | None, before: float | None) -> str:

@@ -11,9 +11,9 @@ from tools.bench.client import Connection
 from tools.bench.load import Load
 from tools.bench.orders import Order
 
-OFTEN = 0.003  # seconds between two looks at orders that clients wait for
-SELDOM = 0.02
-KNOWN = ("burst-2000", "burst-20000", "closed-1", "closed-4", "closed-16", "closed-64", "no-wait-64", "open-50", "open-90")
+# Seconds between two looks at open orders. A few clients are through soon, and a look is a part of their round.
+FEW, OFTEN, USUAL, SELDOM = 4, 0.002, 0.005, 0.02
+KNOWN = ("burst-2000", "burst-20000", *(f"closed-{n}" for n in (1, 4, 16, 64)), "no-wait-64", "open-50", "open-90")
 LONG = ("burst-20000", "closed-4")
 NAME = re.compile(r"(burst|closed|no-wait|open)-([1-9]\d*)")
 
@@ -30,9 +30,9 @@ class Scenario:
         return f"{self.kind}-{self.number}"
 
     @property
-    def waits(self) -> bool:
-        """Whether clients wait for the end of what they ordered."""
-        return self.kind == "closed"
+    def looks_every(self) -> float:
+        """Seconds between two looks at what has ended; often, where clients wait for it."""
+        return SELDOM if self.kind != "closed" else OFTEN if self.number <= FEW else USUAL
 
     def connections(self, usual: int) -> int:
         return self.number if self.kind in {"closed", "no-wait"} else usual
@@ -55,7 +55,7 @@ def parsed(name: str) -> Scenario:
 
 async def play(scenario: Scenario, load: Load, pace: Pace) -> None:
     """Send the orders, and wait until all that were accepted have ended."""
-    load.watch.every = OFTEN if scenario.waits else SELDOM
+    load.watch.every = scenario.looks_every
     await PLAYS[scenario.kind](scenario, load, pace)
 
 

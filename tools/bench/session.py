@@ -17,6 +17,7 @@ from tools.migrate import connected
 OWN_SQL = "client's SQL"
 NOT_OURS = (CLIENT, OWN_SQL)  # beside the system, and not in its sums
 BACKEND = "SELECT pg_backend_pid()"
+PORT = "SELECT inet_client_port()"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Bench:
     supplies: Supplies
     with_statements: bool
     processes: dict[int, str]
+    own_ports: set[int]
 
     @property
     def names(self) -> list[str]:
@@ -57,7 +59,8 @@ def prepared(target: Target, options: Options) -> Iterator[Bench]:
         fill_busy_hour(connection, guests.host, stocked)
         counted = statements.count_statements(connection)
         processes = _processes(target, connection, watching)
-        yield Bench(target, options, connection, Watch(watching, SELDOM), guests, stocked, counted, processes)
+        ports = {each.run(PORT)[0][0] for each in (connection, watching)}
+        yield Bench(target, options, connection, Watch(watching, SELDOM), guests, stocked, counted, processes, ports)
 
 
 def _processes(target: Target, *own: Connection) -> dict[int, str]:
