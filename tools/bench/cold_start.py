@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from tools.bench import resources
-from tools.bench.report import Result
+from tools.bench.measure import Result
 from tools.bench.target import Target
 from tools.local.children import answers
 from tools.local.environment import HOST, ROOT, passed_on

@@ -22,10 +22,11 @@ Figures = dict[str, float | None]
 
 @dataclass
 class Result:
-    """Figures of one run by name, what is too long for a table, and everything that was wrong."""
+    """Figures of one run by name, what is too long for a table, what was wrong, and what is worth saying."""
 
     figures: Figures
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -41,10 +42,14 @@ class Report:
 
     surroundings: dict[str, Any]
     results: dict[str, list[Result]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    @property
-    def problems(self) -> list[str]:
-        return [f"{name}: {text}" for name, runs in self.results.items() for run in runs for text in run.problems]
+    def add(self, scenario: str, result: Result) -> None:
+        """One run more."""
+        self.results.setdefault(scenario, []).append(result)
+        self.notes += [f"{scenario}: {text}" for text in result.notes]
+        self.problems += [f"{scenario}: {text}" for text in result.problems]
 
     def spreads(self, scenario: str) -> dict[str, Spread]:
         runs = self.results[scenario]
@@ -55,6 +60,7 @@ class Report:
         return {
             "surroundings": self.surroundings,
             "scenarios": {name: self._scenario(name, runs) for name, runs in self.results.items()},
+            "notes": self.notes,
             "problems": self.problems,
         }
 
@@ -63,6 +69,16 @@ class Report:
             "figures": {figure: vars(spread) for figure, spread in self.spreads(name).items()},
             "runs": [vars(run) for run in runs],
         }
+
+
+def lines(report: Report, earlier: dict[str, Figures] | None = None) -> Iterator[str]:
+    """All that there is to read: where and when, the table, and what was wrong."""
+    for name, value in report.surroundings.items():
+        yield f"{name}: {value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}"
+    yield ""
+    yield from table(report, earlier)
+    yield from (f"note: {text}" for text in report.notes)
+    yield from (f"error: {text}" for text in report.problems)
 
 
 def write(report: Report, path: Path) -> None:
@@ -119,7 +135,7 @@ def aligned(rows: list[list[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
 
 
-def surroundings(connection: Connection, options: dict[str, Any]) -> dict[str, Any]:
+def surroundings(connection: Connection) -> dict[str, Any]:
     """When and where this was measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,7 +146,7 @@ def surroundings(connection: Connection, options: dict[str, Any]) -> dict[str, A
         "python": platform.python_version(),
         "rabbitmq": _rabbitmq_version(),
         "postgres": {name: connection.run(f"SHOW {name}")[0][0] for name in SETTINGS},
-        "options": options,
+        "command": " ".join(sys.argv[1:]),
     }
 
 

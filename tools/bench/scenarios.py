@@ -14,7 +14,6 @@ from tools.bench.orders import Order
 # Seconds between two looks at open orders. A few clients are through soon, and a look is a part of their round.
 FEW, OFTEN, USUAL, SELDOM = 4, 0.002, 0.005, 0.02
 KNOWN = ("burst-2000", "burst-20000", *(f"closed-{n}" for n in (1, 4, 16, 64)), "no-wait-64", "open-50", "open-90")
-LONG = ("burst-20000", "closed-4")
 NAME = re.compile(r"(burst|closed|no-wait|open)-([1-9]\d*)")
 
 
