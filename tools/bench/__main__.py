@@ -68,15 +68,16 @@ def main(json_file: Path, compare: Path | None, **told: Any) -> None:
 
 def measured(only: str | None, everything: bool, soak: float | None, ended: int | None, **told: Any) -> Report:
     """Play what was asked for. Raises StartFailed, ValueError."""
-    names = _names(only, everything, soak, ended)
     wishes = Wishes(every_function=everything, **{name: told.pop(name) for name in WISHES})
+    names = _names(only, everything, soak, ended)
+    names = names if wishes.maximum else with_maximum(names)
     with prepared(running(Place.from_environment()), Options(**told)) as bench:
         found = Report(report.surroundings(bench.connection))
         course = Course(bench, found, wishes, lambda text: click.echo(text, err=True))
         if ended is not None:
             course.with_and_without(names, ended)
         else:
-            for name in names if wishes.maximum else with_maximum(names):
+            for name in names:
                 course.play(name)
         if soak:
             course.soak(soak)

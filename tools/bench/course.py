@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tools.bench import million
 from tools.bench.cold_start import cold_starts
 from tools.bench.measure import Result, audited, measure
-from tools.bench.report import Report
+from tools.bench.report import Report, ratio
 from tools.bench.scenarios import KNOWN, Pace, parsed
 from tools.bench.session import Bench
 from tools.bench.soak import EVERY, SHARE, soak
@@ -52,8 +52,8 @@ def with_maximum(names: list[str]) -> list[str]:
     return [*names[:at], MAXIMUM_FROM, *(name for name in names[at:] if name != MAXIMUM_FROM)]
 
 
-def _finds_maximum(name: str) -> bool:
-    return name.startswith("burst-") or name == MAXIMUM_FROM
+def _finds_maximum(label: str) -> bool:
+    return label.startswith("burst-") or label.split()[0] == MAXIMUM_FROM
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,14 @@ class Course:
         label = label or name
         for run in range(self.wishes.runs):
             self.say(f"{label}, run {run + 1} of {self.wishes.runs}")
-            self.report.add(label, self._once(name, f"{label.replace(' ', '')}-run{run}"))
+            self.report.add(label, self._caught(name, f"{label.replace(' ', '')}-run{run}"))
+
+    def _caught(self, name: str, tag: str) -> Result:
+        """Whatever goes wrong, what was measured before is told, and what comes after is measured."""
+        try:
+            return self._once(name, tag)
+        except Exception as problem:
+            return Result({}, [f"{type(problem).__name__}: {problem}"])
 
     def _once(self, name: str, tag: str) -> Result:
         if name == COLD_START:
@@ -82,12 +89,7 @@ class Course:
     @property
     def maximum(self) -> float:
         """The most orders a second that a burst or 64 clients had settled so far."""
-        found = [
-            spread.median or 0.0
-            for label in self.report.results
-            if _finds_maximum(label) and (spread := self.report.spreads(label).get("settled_per_second"))
-        ]
-        return self.wishes.maximum or max(found)
+        return self.wishes.maximum or max(map(self._rate, filter(_finds_maximum, self.report.results)))
 
     def soak(self, minutes: float, every: float = EVERY) -> None:
         """A steady rate for long."""
@@ -112,15 +114,15 @@ class Course:
         for name in names:
             self.play(name, _beside(name, count))
 
-    def _compare(self, names: list[str], before: int, after: int) -> None:
+    def _compare(self, names: list[str], *counts: int) -> None:
         for name in names:
-            rates = [
-                self.report.spreads(_beside(name, count))["settled_per_second"].median for count in (before, after)
-            ]
-            self.report.notes.append(
-                f"{name}: {rates[0]:.1f} settled a second beside {before} ended orders, {rates[1]:.1f} beside {after}: "
-                f"x{rates[1] / rates[0]:.2f}"
-            )
+            before, after = (self._rate(_beside(name, count)) for count in counts)
+            text = f"{name}: {before:.1f} settled a second beside {counts[0]} ended orders, {after:.1f}"
+            self.report.notes.append(f"{text} beside {counts[1]}: {ratio(after, before)}")
+
+    def _rate(self, label: str) -> float:
+        spread = self.report.spreads(label).get("settled_per_second")
+        return (spread and spread.median) or 0.0
 
 
 def _beside(name: str, count: int) -> str:

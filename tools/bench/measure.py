@@ -79,7 +79,7 @@ def _until_told(bench: Bench, tag: str) -> list[str]:
     return [f"after {bench.options.patience:g} s: {left[0]} orders have not ended, {left[1]} were not told of"]
 
 
-def audited(connection: Connection) -> list[str]:
+def audited(connection: Connection, patience: float = 15) -> list[str]:
     """What contradicts; the outbox may take a moment to be empty."""
     found: list[audit.Finding] = []
 
@@ -87,7 +87,7 @@ def audited(connection: Connection) -> list[str]:
         found[:] = audit.findings(connection)
         return not found
 
-    wait_until(nothing, 15, every=0.5)
+    wait_until(nothing, patience, every=0.5)
     return [f"audit: {finding.check}: {finding}" for finding in found[: audit.SHOWN]]
 
 
@@ -156,6 +156,8 @@ def used(bench: Bench, before: Reading, after: Reading, orders: int) -> Figures:
 
 
 def by_process(figure: str, values: dict[str, float]) -> Figures:
-    """A figure for each process, and the sum without the measuring side's own."""
+    """A figure for each process, and the sum without the measuring side's own; nothing for a system elsewhere."""
+    if not values:
+        return {}
     whole = sum(value for name, value in values.items() if name not in NOT_OURS)
     return {f"{figure}.sum": whole} | {f"{figure}.{name}": value for name, value in values.items()}

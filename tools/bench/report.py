@@ -114,10 +114,11 @@ def _cell(spread: Spread | None, before: float | None) -> str:
     text = shown(spread.median)
     if spread.min != spread.max:
         text += f" [{shown(spread.min)}..{shown(spread.max)}]"
-    return text if before is None else f"{text} {_ratio(spread.median, before)}"
+    return text if before is None else f"{text} {ratio(spread.median, before)}"
 
 
-def _ratio(now: float, before: float) -> str:
+def ratio(now: float, before: float) -> str:
+    """How many times as much."""
     return f"x{now / before:.2f}" if before else "x1.00" if not now else "x-"
 
 
