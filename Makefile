@@ -2,6 +2,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench \
+	bench-peers bench-floor \
 	manifests images build-contexts deploy undeploy interop interop-api
 
 help: ## this list
@@ -85,6 +86,12 @@ interop-api: bootstrap ## apply the manifests to a real Kubernetes API server wi
 
 bench: bootstrap ## measure the running system (soak=30: minutes; ended=1000000: orders; args="--only burst,closed --runs 3")
 	@$(PYTHON) -m tools.bench $(call flag,soak) $(call flag,ended) $(args)
+
+bench-peers: bootstrap ## the same orders on DBOS and Restate, in turns with the running system (args="--only restate,ours")
+	@$(PYTHON) -m tests.peers $(args)
+
+bench-floor: bootstrap ## the same statements and messages by one loop, without functions and HTTP (args="--orders 500")
+	@$(PYTHON) -m tools.bench_floor $(args)
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check

@@ -1,27 +1,29 @@
 """The saga as plain SQL, for measuring it without our functions: on other engines, and by a hand-written loop.
 
-The statements are the functions' own, read from their files without importing them, so that a program in another
-virtual environment can run them too. A step here is a generator: it yields a statement with its values, is sent the
-first row (or None), and returns its decision. Whoever runs it brings the driver and the commit.
+The statements are the functions' own, one a step, read from their files without importing them, so that a program in
+another virtual environment can run them too. Whoever runs them brings the driver and the commit.
 """
 
 import ast
 import re
-from collections.abc import Callable, Generator
-from datetime import date, timedelta
+import uuid
+from datetime import date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
+EMAIL = "bench@example.org"
 DEADLINE = 60.0
-FIRST_DAY = date(3000, 1, 1)
-FIRST_DISH, DISHES = 1_000_100, 16
-
-Values = dict[str, Any]
-Row = tuple[Any, ...]
-Step = Generator[tuple[str, Values], Row | None, Any]
+OPENING, NOTICE = "homework.arch.order.newOrder", "homework.arch.notification.email"
+REASONS = {
+    "NotEnoughMoney": "Недостаточно средств на балансе клиента",
+    "ClientNotFound": "Ошибка оплаты",
+    "NotAvailable": "Выбранное блюдо недоступно",
+    "AllBusy": "Все курьеры заняты. Выберите  другое время доставки.",
+}
+COMPLETED = "Заказ успешно создан"
 
 
 @cache
@@ -45,153 +47,159 @@ def statement(file: str, name: str) -> str:
     raise LookupError(f"functions/{file}: expected a statement {name}, found none: adapt {__name__}")
 
 
-# Every statement of the saga that is used here, and where it stands.
+# Every statement that is used here, and where it stands.
 ACCEPT = statement("order/submit.py", "ACCEPT")
 CREATE = statement("order/new_order.py", "CREATE")
-CHARGED = statement("billing/withdraw.py", "DECIDED")
-CHARGE = statement("billing/withdraw.py", "TAKE")
+CHARGE = statement("billing/withdraw.py", "CHARGE")
 BOOK_SALE = statement("pay/confirm_sale.py", "BOOK")
-RESERVED = statement("store/booking_food.py", "DECIDED")
 RESERVE = statement("store/booking_food.py", "RESERVE")
-COURIER_BOOKED = statement("delivery/booking_courier.py", "DECIDED")
-COURIERS = statement("delivery/booking_courier.py", "STAFF")
 BOOK_COURIER = statement("delivery/booking_courier.py", "BOOK")
-REFUSE_COURIER = statement("delivery/booking_courier.py", "REFUSE")
-RELEASE_COURIER = statement("delivery/booking_courier.py", "RELEASE")
-PUT_FOOD_BACK = statement("store/cancel_booking_food.py", "PUT_BACK")
-BOOK_REFUND = statement("pay/refund.py", "UNDO")
-REFUNDED = statement("pay/refund.py", "UNDONE")
+PUT_BACK = statement("store/cancel_booking_food.py", "PUT_BACK")
+REFUND = statement("pay/refund.py", "UNDO")
 GIVE_BACK = statement("billing/refund.py", "GIVE_BACK")
 END = statement("order/result.py", "END")
-PUT_INTO_OUTBOX = statement("order/outbox.py", "PUT")
-SENT = statement("order/outbox.py", "SENT")
 DELIVER = statement("notification/send_email.py", "DELIVER")
+SENT = statement("order/outbox.py", "SENT")
 
-COMPLETED, CANCELED = "Заказ успешно создан", "Выбранное блюдо недоступно"
+
+class Asked(NamedTuple):
+    """A statement with the values of its named parameters; what it decides is the first column of its first row."""
+
+    sql: str
+    values: dict[str, Any]
 
 
 class Order(NamedTuple):
-    """One order; what stands in it is text and numbers, so that every engine can keep it."""
+    """An order as its steps know it; text and numbers alone, so that every engine can keep it."""
 
     order_id: str
     msg_id: str
     username: str
-    email: str
     request: str
     amount: str
+    discount: str
     dish_ids: list[int]
     counts: list[int]
     day: str
     hour: int
 
-    def values(self, *names: str) -> Values:
-        """Some of its fields as the statements want them."""
-        return {name: _typed(name, getattr(self, name)) for name in names}
+    @classmethod
+    def of(cls, body: dict[str, Any], request: str) -> "Order":
+        """The order of a client's request, parsed and as it came."""
+        return cls(
+            order_id=derived_id("order", body["userName"], body["msgId"]),
+            msg_id=body["msgId"],
+            username=body["userName"],
+            request=request,
+            amount=str(body["amount"]),
+            discount=str(body["discount"]),
+            dish_ids=[dish["menuId"] for dish in body["dishs"]],
+            counts=[dish["count"] for dish in body["dishs"]],
+            day=body["deliveryDate"],
+            hour=body["deliveryHour"],
+        )
+
+    @property
+    def money(self) -> Decimal:
+        return Decimal(self.amount)
+
+    @property
+    def delivery_date(self) -> date:
+        return datetime.strptime(self.day, "%d.%m.%Y").date()
 
 
-def _typed(name: str, value: Any) -> Any:
-    if name == "amount":
-        return Decimal(value)
-    return date.fromisoformat(value) if name == "day" else value
+def derived_id(*parts: str) -> str:
+    """The same parts always give the same id."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, "\n".join(parts)))
 
 
-def day_and_hour(number: int) -> tuple[date, int]:
-    """A time of delivery for each number, so that the couriers are never all busy."""
-    return FIRST_DAY + timedelta(days=number // 24 % 2_000_000), number % 24
+def _row(order: Order) -> dict[str, Any]:
+    return {
+        "order_id": order.order_id, "msg_id": order.msg_id, "username": order.username, "email": EMAIL,
+        "request": order.request, "amount": order.money, "deadline": DEADLINE,
+    }  # fmt: skip
 
 
-def dish_of(number: int) -> int:
-    """What is ordered: not all want the same dish, whose row they would all wait for."""
-    return FIRST_DISH + number % DISHES
+UNTRACED = {"traceparent": None, "tracestate": None}
 
 
-# -- the steps forward, in their order -----------------------------------------------------------------------------
+def accept(order: Order) -> Asked:
+    """Take the order from its client, with the event that opens its saga in the outbox."""
+    event = {"event_id": derived_id(OPENING, order.order_id), "event_type": OPENING, "refuse": False}
+    return Asked(ACCEPT, _row(order) | event | UNTRACED)
 
 
-def accept(order: Order) -> Step:
-    """What is written when the order is taken from its client; the event goes into the outbox beside it."""
-    yield ACCEPT, order.values("order_id", "msg_id", "username", "email", "request", "amount") | {"deadline": DEADLINE}
-
-
-def new_order(order: Order) -> Step:
+def new_order(order: Order) -> Asked:
     """The order is on its way."""
-    yield CREATE, order.values("order_id", "msg_id", "username", "email", "request", "amount") | {"deadline": DEADLINE}
+    return Asked(CREATE, _row(order))
 
 
-def withdraw(order: Order) -> Step:
-    """Take its money; returns the pay status."""
-    decided = yield CHARGED, order.values("order_id")
-    return (decided or (yield CHARGE, order.values("order_id", "username", "amount")))[0]
+def withdraw(order: Order) -> Asked:
+    """Take its money: the pay status."""
+    return Asked(CHARGE, {"order_id": order.order_id, "username": order.username, "amount": order.money})
 
 
-def confirm_sale(order: Order) -> Step:
+def confirm_sale(order: Order) -> Asked:
     """Book its SALE payment."""
-    yield BOOK_SALE, order.values("order_id", "username", "amount")
+    return Asked(BOOK_SALE, {"order_id": order.order_id, "username": order.username, "amount": order.money})
 
 
-def booking_food(order: Order) -> Step:
-    """Reserve its dishes; returns the store status."""
-    decided = yield RESERVED, order.values("order_id")
-    prices = {"prices_bind": False, "discount": Decimal(0)}
-    return (decided or (yield RESERVE, order.values("order_id", "dish_ids", "counts", "amount") | prices))[0]
+def booking_food(order: Order) -> Asked:
+    """Reserve its dishes: the store status."""
+    prices = {"prices_bind": False, "amount": order.money, "discount": Decimal(order.discount)}
+    dishes = {"dish_ids": order.dish_ids, "counts": order.counts}
+    return Asked(RESERVE, {"order_id": order.order_id} | dishes | prices)
 
 
-def booking_courier(order: Order) -> Step:
-    """Reserve a courier; returns the delivery status."""
-    if decided := (yield COURIER_BOOKED, order.values("order_id")):
-        return decided[0]
-    (couriers,) = yield COURIERS, {}
-    for _ in range(couriers):
-        if booked := (yield BOOK_COURIER, order.values("order_id", "day", "hour")):
-            return booked[0]
-    refusal = {"status": "AllBusy" if couriers else "NoCouriers"}
-    return (yield REFUSE_COURIER, order.values("order_id", "day", "hour") | refusal)[0]
+def booking_courier(order: Order) -> Asked:
+    """Reserve a courier: the delivery status."""
+    return Asked(BOOK_COURIER, {"order_id": order.order_id, "day": order.delivery_date, "hour": order.hour})
 
 
-def result(order: Order, pay: str, store: str, delivery: str) -> Step:
-    """End the order; returns what its client is told."""
-    completed = (pay, store, delivery) == ("Ok", "Ok", "Ok")
-    reason = COMPLETED if completed else CANCELED
-    statuses = {"pay_status": pay, "store_status": store, "delivery_status": delivery, "reason": reason}
-    yield END, order.values("order_id") | statuses | {"status": "Completed" if completed else "Canceled"}
-    return reason
-
-
-def send_email(order: Order, message: str) -> Step:
-    """Tell the client."""
-    yield DELIVER, order.values("order_id", "username", "email") | {"message": message}
-
-
-# -- the way back --------------------------------------------------------------------------------------------------
-
-
-def release_courier(order: Order) -> Step:
-    """Undo booking_courier."""
-    yield RELEASE_COURIER, order.values("order_id")
-
-
-def cancel_booking_food(order: Order) -> Step:
+def cancel_booking_food(order: Order) -> Asked:
     """Undo booking_food."""
-    yield PUT_FOOD_BACK, order.values("order_id")
+    return Asked(PUT_BACK, {"order_id": order.order_id})
 
 
-def refund_payment(order: Order) -> Step:
-    """Undo confirm_sale; returns whether there was a payment."""
-    yield BOOK_REFUND, order.values("order_id")
-    return (yield REFUNDED, order.values("order_id")) is not None
+def refund_payment(order: Order) -> Asked:
+    """Undo confirm_sale: the amount, or nothing where there was no payment."""
+    return Asked(REFUND, {"order_id": order.order_id})
 
 
-def refund_balance(order: Order) -> Step:
+def refund_balance(order: Order) -> Asked:
     """Undo withdraw."""
-    yield GIVE_BACK, order.values("order_id")
+    return Asked(GIVE_BACK, {"order_id": order.order_id})
 
 
-def run(step: Step, execute: Callable[[str, Values], Row | None]) -> Any:
-    """Walk through a step with a driver that waits; gives the step's decision."""
-    row = None
-    while True:
-        try:
-            asked = step.send(row)
-        except StopIteration as end:
-            return end.value
-        row = execute(*asked)
+def result(order: Order, pay: str, store: str, delivery: str) -> Asked:
+    """End the order, with its notification in the outbox."""
+    statuses = {"pay_status": pay, "store_status": store, "delivery_status": delivery}
+    end = {
+        "order_id": order.order_id, "reason": reason_of(pay, store, delivery),
+        "status": "Completed" if delivery == "Ok" else "Canceled",
+        "notice_id": derived_id(NOTICE, order.order_id), "notice_type": NOTICE,
+    }  # fmt: skip
+    return Asked(END, end | statuses | UNTRACED)
+
+
+def reason_of(*statuses: str) -> str:
+    """What the client is told: the first step that failed speaks."""
+    return next((REASONS[status] for status in statuses if status in REASONS), COMPLETED)
+
+
+def send_email(order: Order, message: str) -> Asked:
+    """Tell the client."""
+    return Asked(
+        DELIVER, {"order_id": order.order_id, "username": order.username, "email": EMAIL, "message": message}
+    )
+
+
+def event_sent(event_id: str) -> Asked:
+    """An event of the outbox was taken by the broker."""
+    return Asked(SENT, {"ids": [event_id]})
+
+
+@cache
+def for_psycopg(sql: str) -> str:
+    """The named parameters in psycopg's way."""
+    return re.sub(r"(?<!:):(\w+)", r"%(\1)s", sql.replace("%", "%%"))
