@@ -85,10 +85,11 @@ class Order(NamedTuple):
 
     @classmethod
     def of(cls, body: dict[str, Any], request: str) -> "Order":
-        """The order of a client's request, parsed and as it came."""
+        """The order of a client's request, or of an event that tells of it; parsed, and as it came."""
+        message = body.get("msgId", "")
         return cls(
-            order_id=derived_id("order", body["userName"], body["msgId"]),
-            msg_id=body["msgId"],
+            order_id=body.get("orderId") or derived_id("order", body["userName"], message),
+            msg_id=message,
             username=body["userName"],
             request=request,
             amount=str(body["amount"]),
@@ -187,16 +188,14 @@ def reason_of(*statuses: str) -> str:
     return next((REASONS[status] for status in statuses if status in REASONS), COMPLETED)
 
 
-def send_email(order: Order, message: str) -> Asked:
+def send_email(order_id: str, username: str, message: str) -> Asked:
     """Tell the client."""
-    return Asked(
-        DELIVER, {"order_id": order.order_id, "username": order.username, "email": EMAIL, "message": message}
-    )
+    return Asked(DELIVER, {"order_id": order_id, "username": username, "email": EMAIL, "message": message})
 
 
-def event_sent(event_id: str) -> Asked:
-    """An event of the outbox was taken by the broker."""
-    return Asked(SENT, {"ids": [event_id]})
+def events_sent(ids: list[str]) -> Asked:
+    """The broker has taken these events of the outbox."""
+    return Asked(SENT, {"ids": ids})
 
 
 @cache

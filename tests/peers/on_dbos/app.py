@@ -109,7 +109,7 @@ def result(order: Order, pay: str, store: str, delivery: str) -> None:
 
 @durable
 def send_email(order: Order, message: str) -> None:
-    run(chain.send_email(order, message))
+    run(chain.send_email(order.order_id, order.username, message))
 
 
 @DBOS.workflow()

@@ -59,7 +59,8 @@ async def place(ctx: restate.Context, body: dict[str, Any]) -> str:
     if delivery != "Ok":
         await give_back(ctx, order, store)
     await durably(ctx, "order.result", chain.result(order, pay, store, delivery))
-    await durably(ctx, "notification.email", chain.send_email(order, chain.reason_of(pay, store, delivery)))
+    mail = chain.send_email(order.order_id, order.username, chain.reason_of(pay, store, delivery))
+    await durably(ctx, "notification.email", mail)
     return order.order_id
 
 
