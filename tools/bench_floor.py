@@ -343,7 +343,7 @@ def main(orders: int, clients: str, seconds: float, json_file: Path) -> None:
         place = Place.from_environment()
         target = running(place)
         if missing := {"PostgreSQL", "RabbitMQ"} - target.processes.keys():
-            raise StartFailed(f"expected make run's own servers, their time is counted; missing: {', '.join(missing)}")
+            raise StartFailed(f"expected the servers of make run, to count their time; missing: {', '.join(missing)}")
         wanted = [(f"closed-{count}", int(count), None) for count in clients.split(",")]
         for scenario, at_once, limit in [*wanted, (f"burst-{orders}", orders, orders)]:
             with bench_beside.database(place, target.database, "floor") as (url, supplies):

@@ -112,9 +112,7 @@ class Run:
     async def _on_each(self, count: int, client: Callable[[Connection], Awaitable[None]]) -> None:
         connections = [Connection(*self.engine.address) for _ in range(count)]
         try:
-            async with asyncio.TaskGroup() as group:
-                for connection in connections:
-                    group.create_task(client(connection))
+            await asyncio.gather(*map(client, connections))
         finally:
             for connection in connections:
                 connection.close()
