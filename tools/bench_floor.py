@@ -207,7 +207,7 @@ class Loop:
             message_id=id,
             delivery_mode=2,
         )
-        body = json.dumps(data, ensure_ascii=False).encode()
+        body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
         self.channel.basic_publish(EXCHANGE, "", body, properties, mandatory=True)
         self.published += 1
         self.unconfirmed[self.published] = confirmed
