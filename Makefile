@@ -83,8 +83,8 @@ interop-api: bootstrap ## apply the manifests to a real Kubernetes API server wi
 	@$(PYTHON) -m tests.platforms.programs interop-api
 	@$(PYTHON) -m pytest $(args) tests/platforms/api
 
-bench: bootstrap ## measure the running system (args="--orders 500")
-	@$(PYTHON) -m tools.bench $(args)
+bench: bootstrap ## measure the running system (soak=30: minutes; ended=1000000: orders; args="--only burst,closed --runs 3")
+	@$(PYTHON) -m tools.bench $(call flag,soak) $(call flag,ended) $(args)
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check

@@ -1,61 +1,50 @@
 """How long orders take on Knative's broker and on ours, in one run; the table comes at the end of the tests."""
 
-import statistics
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.platforms.broker.plane import OnKnative
-from tests.system import eventually
-from tools.bench import DISH, LATENCIES, STOCK, Client
+from tools.bench.measure import Figures as Measured
+from tools.bench.measure import measure
+from tools.bench.scenarios import Pace, parsed
+from tools.bench.session import Bench, Options, prepared
+from tools.bench.target import Target
 
-WARM_UP, ALONE, AT_ONCE = 20, 15, 100
+WARM_UP, ALONE, AT_ONCE = "burst-20", "closed-1", "burst-100"
+PACE = Pace(seconds=3)
 HEADER = ("ingress", "dispatcher", "alone, p50 ms", "p95 ms", "at once, orders/s")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Seconds from the acceptance to the mail, of orders one by one; and orders a second, of many at once."""
+    """Milliseconds from the acceptance to the mail, of orders one by one; and orders a second, of many at once."""
 
     ingress: str
     dispatcher: str
-    latencies: list[float]
+    half: float
+    most: float
     rate: float
 
     @property
     def row(self) -> tuple[str, ...]:
-        half, most = statistics.median(self.latencies), statistics.quantiles(self.latencies, n=20)[-1]
-        return self.ingress, self.dispatcher, f"{half * 1000:.0f}", f"{most * 1000:.0f}", f"{self.rate:.0f}"
+        return self.ingress, self.dispatcher, f"{self.half:.0f}", f"{self.most:.0f}", f"{self.rate:.0f}"
 
 
 def measured(system: OnKnative, ingress: str, dispatcher: str) -> Figures:
     """Play the orders on the brokers named."""
     system.use(ingress, dispatcher)
-    connection = system.sql.connected()
-    try:
-        connection.run(STOCK, dish=DISH)
-        all_at_once(Client(system.gateway.base, connection), WARM_UP)
-        latencies = one_by_one(Client(system.gateway.base, connection), ALONE)
-        rate = all_at_once(Client(system.gateway.base, connection), AT_ONCE)
-        return Figures(ingress, dispatcher, latencies, rate)
-    finally:
-        connection.close()
+    target = Target(system.gateway.base, system.database_url, {})
+    with prepared(target, Options(guests=4, connections=16)) as bench:
+        _, alone, many = (played(bench, name) for name in (WARM_UP, ALONE, AT_ONCE))
+    return Figures(
+        ingress, dispatcher, alone["total_ms.p50"], alone["total_ms.p95"], many["settled_per_second"]
+    )
 
 
-def one_by_one(client: Client, count: int) -> list[float]:
-    for number in range(count):
-        client.order(number)
-        eventually(lambda number=number: client.told() > number, "the mail")
-    return [float(seconds) for (seconds,) in client.connection.run(LATENCIES, username=client.name)]
-
-
-def all_at_once(client: Client, count: int) -> float:
-    began = time.perf_counter()
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(client.order, range(count)))
-    eventually(lambda: client.told() == count, "all mails", 120)
-    return count / (time.perf_counter() - began)
+def played(bench: Bench, name: str) -> Measured:
+    result = measure(bench, parsed(name), name, PACE)
+    assert result.problems == []
+    return result.figures
 
 
 def table(figures: list[Figures]) -> Iterator[str]:
