@@ -61,7 +61,7 @@ class Surroundings:
             **self._of_all(),
             "DATABASE_URL": role_url(self.database, owner, password),
             "JWT_PUBLIC_KEY_FILE": str(self.secrets / "jwt-public.pem"),
-            "THREADS": "8",
+            "THREADS": "4",
             **(self._of_auth() if owner == "auth" else {}),
         }
 
