@@ -37,6 +37,7 @@ from tools.bench.orders import Book, Guest, Order, Outcome, Slot, Supplies, orde
 from tools.bench.outcomes import End
 from tools.bench.scenarios import Pace, arrival_times, parsed
 from tools.bench.target import Target
+from tools.bench.watch import Watch
 from tools.migrate import connected
 
 # figures
@@ -106,7 +107,7 @@ def test_an_order_costs_the_difference_of_two_readings_and_not_the_client():
 
 
 def sent_order(msg_id: str, outcome: Outcome, began: float = 0.0) -> Sent:
-    return Sent(Order(msg_id, outcome, Guest("anna", ""), b""), msg_id, began, 0.001)
+    return Sent(msg_id, outcome, msg_id, began, 0.001)
 
 
 def test_an_order_that_ends_as_it_was_meant_to_is_no_mistake():
@@ -394,6 +395,14 @@ def test_statements_are_counted_by_owner_and_not_our_own(database: str, function
     assert "SELECT count(*) FROM charges" == statements.most_expensive(before, after, 10)[0]["sql"]
 
 
+def test_a_server_that_counts_no_statements_still_tells_of_commits():
+    before, after = (statements.Counts(writing, writing * 2, 0, None) for writing in (10, 20))
+
+    figures = statements.figures(before, after, orders=10, own=5)
+
+    assert {"sql.statements": None, "sql.writing_transactions": 1, "sql.commits": 1.5, "sql.wal_bytes": 0} == figures
+
+
 # a system at work
 
 
@@ -443,6 +452,20 @@ def test_a_wrong_outcome_is_a_problem(bench: session.Bench):
     result = measure.measure(wrong, parsed("burst-3"), "wrong", Pace(0))
 
     assert ["3 x sold-out: expected 'Выбранное блюдо недоступно', got 'Заказ успешно создан'"] == result.problems
+
+
+def test_a_client_waits_no_longer_than_it_is_patient(database: str):
+    async def wait(watch: Watch) -> Load:
+        load = Load(("127.0.0.1", 1), None, watch, 0)
+        async with load.at_work():
+            await load.ended(sent_order("never", Outcome.COMPLETED))
+        return load
+
+    with connected(database) as connection:
+        load = asyncio.run(wait(Watch(connection, every=0.001, patience=0.05)))
+
+    assert {"an order did not end within 0.05 s": 1} == load.tally.problems
+    assert load.watch.questions > 1
 
 
 @pytest.mark.usefixtures("audited")

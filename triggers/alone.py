@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from functions.shared import metrics
 from functions.shared.metrics import WorkerSettings
 from functions.shared.settings import read
 from triggers.command import settings_for
@@ -35,6 +36,7 @@ def app() -> Functions:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(FunctionSettings, __doc__)
+    metrics.share()
     made = app()  # what is wrong is told once, here
     if settings.workers > 1:
         serve("triggers.alone:app", host=settings.host, port=settings.port, workers=settings.workers, factory=True)

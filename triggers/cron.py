@@ -13,6 +13,7 @@ import urllib3
 from cronsim import CronSim, CronSimError
 from pydantic import Field
 
+from functions.shared import traces
 from functions.shared.logs import log
 from triggers.addresses import CallSettings, address, pool
 from triggers.command import on_stop, settings_for
@@ -94,6 +95,7 @@ def main() -> None:
     """Run until SIGTERM; a call in hand ends with the process, its function finishes on its own."""
     settings = settings_for(CronSettings, __doc__)
     check_metrics_port(settings)
+    traces.check()
     clock = Clock(settings)
     stopped = on_stop(clock.stopped.set)
     clock.start()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
+from functions.shared import traces
 from functions.shared.logs import log
 from triggers.amqp import Link
 from triggers.command import settings_for
@@ -84,6 +85,7 @@ def main() -> None:
 def run(settings: DispatcherSettings, make: Callable[[], Dispatcher]) -> None:
     """Let it work until SIGTERM or SIGINT, and finish what is in flight."""
     check_metrics_port(settings)
+    traces.check()
     uvloop.run(_work(settings, make))
 
 

@@ -6,10 +6,10 @@ So a probe never waits for work, and a slow client never holds a thread.
 import asyncio
 import importlib
 import importlib.util
+import queue
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,58 @@ def _module(path: Path, root: Path) -> Any:
     return module
 
 
+class Threads:
+    """Threads that answer requests; started when there is work, so that nothing is started before a fork."""
+
+    def __init__(self, most: int):
+        self._most, self._started, self._busy = most, 0, 0
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    async def answer(self, handle: Handle, request: Request) -> Answer:
+        """Have a thread answer. Raises what `handle` raises."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
+
+        def work() -> None:
+            try:
+                tell, what = answered.set_result, handle(request)
+            except BaseException as problem:
+                tell, what = answered.set_exception, problem
+            loop.call_soon_threadsafe(_tell, answered, tell, what)
+
+        self._busy += 1
+        if self._busy > self._started < self._most:
+            self._start()
+        self._waiting.put(work)
+        try:
+            return await answered
+        finally:
+            self._busy -= 1
+
+    def _start(self) -> None:
+        self._started += 1
+        threading.Thread(target=self._work, name=f"function-{self._started}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._waiting.get()()
+
+
+def _tell(answered: asyncio.Future, tell: Callable[[Any], None], what: Any) -> None:
+    # A client that went away has canceled it.
+    if not answered.done():
+        tell(what)
+
+
 class Functions:
-    """The ASGI application: one function at every path, or several, each below /function/<name>."""
+    """The ASGI application: one function at every path, or several, each below /function/<name>.
+
+    Each has `threads` of its own, so that in one process they wait for each other as little as in many.
+    """
 
     def __init__(self, threads: int, alone: Handle | None = None, mounted: Mapping[str, Handle] | None = None):
         self._alone, self._mounted = alone, dict(mounted or {})
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
+        self._threads = {id(handle): Threads(threads) for handle in (alone, *self._mounted.values()) if handle}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -91,7 +137,7 @@ class Functions:
         request = request_of(scope, body)
         if scope["path"].endswith(HEALTH) or not getattr(handle, "blocks", True):
             return handle(request)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(handle, request))
+        return await self._threads[id(handle)].answer(handle, request)
 
 
 MOST_BODY = 8 * 1024 * 1024

@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from functions.shared.metrics import WorkerSettings
-from functions.shared.settings import read
+from functions.shared import metrics
+from functions.shared.settings import read, require, serving
 from triggers.functions import Functions, loaded
 from triggers.server import serve
 from triggers.stack import ROOT, load
@@ -40,7 +40,10 @@ def app_of_worker() -> Functions:
 def main(owner: str, host: str, port: int, threads: int) -> None:
     """Serve until SIGTERM."""
     sys.argv = sys.argv[:1]
-    workers = read(WorkerSettings).workers
+    serving.here = True
+    require(metrics.WorkerSettings)
+    metrics.share()
+    workers = read(metrics.WorkerSettings).workers
     if workers > 1:
         os.environ |= {"OWNER": owner, "THREADS": str(threads)}
         app_of(owner, threads)  # what is wrong is told once, here

@@ -6,6 +6,7 @@ from typing import Any
 
 import uvicorn
 
+from functions.shared import traces
 from triggers.command import check_port
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
@@ -19,6 +20,7 @@ def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = F
     With several `workers` the app is a factory that each process calls for itself, named as `module:function`.
     """
     check_port(host, port)
+    traces.check()
     config = uvicorn.Config(
         app,
         factory=factory,

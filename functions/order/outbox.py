@@ -111,12 +111,20 @@ def _told(db: Database, sent: Sequence[Outgoing], answers: Iterable[str | None])
     return len(taken)
 
 
-def _send_now(waiting: Sequence[Outgoing]) -> bool:
-    """For the sender: whether all of them are dealt with, now or for good."""
+def _send_now(waiting: Sequence[Outgoing]) -> tuple[list[str], bool]:
+    """For the sender: the rows that may go, and whether the broker is there."""
     answers = broker.post(waiting)
+    if any(answer not in (TAKEN, NOT_NOW) for answer in answers):
+        with database.autocommit() as db:
+            _told(db, waiting, answers)
+        return [], True
+    taken = [outgoing.row_id for outgoing, answer in zip(waiting, answers, strict=True) if answer is TAKEN]
+    return taken, NOT_NOW not in answers
+
+
+def _cross_out(ids: Sequence[str]) -> None:
     with database.autocommit() as db:
-        _told(db, waiting, answers)
-    return NOT_NOW not in answers
+        db.rows(SENT, ids=list(ids))
 
 
-_sender = Sender(_send_now, catch_up=lambda: flush(age=0))
+_sender = Sender(_send_now, _cross_out, catch_up=lambda: flush(age=0))

@@ -1,6 +1,11 @@
-"""A thread that sends what has just been written, many at a time when many wait."""
+"""A thread that sends what has just been written, many at a time when many wait.
+
+What the broker has confirmed is crossed out a moment later, many at a time too: a crash before that sends it once
+more, which is harmless.
+"""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from logging import WARNING
@@ -10,13 +15,25 @@ from functions.shared.logs import log
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100
+MOST_SENT = 500
+CROSS_OUT_AFTER = 0.25  # seconds; well below the age at which the flush takes a row for forgotten
 
 
 class Sender:
-    """`send` gives whether the broker is there; `catch_up` sends what was left in the table while it was not."""
+    """`send` gives what to cross out, and whether the broker is there; `cross_out` does it for many.
 
-    def __init__(self, send: Callable[[Sequence[Any]], bool], catch_up: Callable[[], Any]):
-        self._send, self._catch_up = send, catch_up
+    `catch_up` sends what was left in the table while the broker was away.
+    """
+
+    def __init__(
+        self,
+        send: Callable[[Sequence[Any]], tuple[list[Any], bool]],
+        cross_out: Callable[[Sequence[Any]], None],
+        catch_up: Callable[[], Any],
+    ):
+        self._send, self._cross_out, self._catch_up = send, cross_out, catch_up
+        self._sent: list[Any] = []
+        self._sent_since = 0.0
         # One that is full forgets the oldest: its row is in the table.
         self._waiting: deque[Any] = deque(maxlen=MOST_WAITING)
         self._wanted = threading.Event()
@@ -40,20 +57,34 @@ class Sender:
                 self._thread.start()
 
     def _work(self) -> None:
-        while self._wanted.wait():
+        while True:
+            self._wanted.wait(CROSS_OUT_AFTER if self._sent else None)
             self._wanted.clear()
             while batch := self._batch():
-                self._send_safely(batch)
+                self._safely(self._send_some, batch)
+            if self._sent and time.monotonic() - self._sent_since >= CROSS_OUT_AFTER:
+                self._safely(self._cross_out_sent)
 
     def _batch(self) -> list[Any]:
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 
-    def _send_safely(self, batch: list[Any]) -> None:
+    def _send_some(self, batch: list[Any]) -> None:
+        sent, there = self._send(batch)
+        self._sent_since = self._sent_since if self._sent else time.monotonic()
+        self._sent += sent
+        if len(self._sent) >= MOST_SENT:
+            self._cross_out_sent()
+        if there and self._behind:
+            self._catch_up()
+        self._behind = not there
+
+    def _cross_out_sent(self) -> None:
+        sent, self._sent = self._sent, []
+        self._cross_out(sent)
+
+    def _safely(self, work: Callable[..., None], *arguments: Any) -> None:
         try:
-            there = self._send(batch)
-            if there and self._behind:
-                self._catch_up()
-            self._behind = not there
+            work(*arguments)
         except Exception as problem:
             self._behind = True
             log("events not sent, the flush will", level=WARNING, reason=f"{type(problem).__name__}: {problem}")

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from functions.order import outbox
+from functions.order.admission import AdmissionSettings, admission
 from functions.order.broker import Outgoing
 from functions.order.opening import SagaSettings, event_id, opening_event, order_id
 from functions.shared import exact_json, traces
@@ -51,7 +52,7 @@ class SubmitSettings(Settings):
     )
 
 
-require(SubmitSettings, SagaSettings, BrokerSettings)
+require(SubmitSettings, AdmissionSettings, SagaSettings, BrokerSettings)
 
 
 @rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True)
@@ -59,6 +60,7 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:
         return Simple.refused("Access denied")
+    admission.wait()
     request = exact_json.dumps(body.model_dump(by_alias=True))
     is_over = _is_over(body)
     row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))

@@ -1,4 +1,4 @@
-"""The owner's Postgres: a connection per thread, prepared statements, and errors sorted by what a caller can do.
+"""The owner's Postgres: connections that are kept, prepared statements, and errors sorted by what a caller can do.
 
 A statement alone is its own transaction (`autocommit`): one trip. `transaction` is for what takes several.
 
@@ -6,8 +6,7 @@ PostgreSQL's error codes: https://www.postgresql.org/docs/current/errcodes-appen
 """
 
 import struct
-import threading
-from collections import namedtuple
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -51,7 +50,8 @@ def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
         return Duplicate(message, details.get("n", ""))
     if code in {"40001", "40P01", "55P03", "57014"}:
         return Conflict(message)
-    if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"}:
+    # The last two: a table has changed under a prepared statement, or the statement is gone; a new connection knows.
+    if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"} or code in {"0A000", "26000"}:
         return Unavailable(message)
     return Refused(f"{message} ({code})")
 
@@ -101,11 +101,10 @@ class Database:
         if action not in self._after_commit:
             self._after_commit.append(action)
 
-    def committed(self) -> None:
-        """Do what was asked for."""
+    def committed(self) -> list[Callable[[], None]]:
+        """What is to be done now."""
         actions, self._after_commit = self._after_commit, []
-        for action in actions:
-            action()
+        return actions
 
     def rows(self, sql: str, **values: Any) -> list[Any]:
         """Run `sql` and give its rows, columns by name (`row.balance`)."""
@@ -124,7 +123,9 @@ class Database:
             executions = [(one.statement, values) for one, (_, values) in zip(prepared, sent, strict=True)]
             contexts = self._connection.execute(executions)
         except pg8000.native.DatabaseError as problem:
-            raise _sorted_error(problem) from problem
+            error = _sorted_error(problem)
+            self.broken = isinstance(error, Unavailable)
+            raise error from problem
         except BROKEN as problem:
             self.broken = True
             raise Unavailable(f"the connection to PostgreSQL broke: {problem}") from problem
@@ -166,60 +167,87 @@ class Database:
             pass
 
 
-_of_thread = threading.local()
+class _Pool:
+    """The connections of this process: as many as were ever used at a time, the last one used first.
+
+    A thread takes one for a transaction or a statement. One for each thread would be as many as threads have ever
+    had work, each with its own prepared statements, here and in a process of the server.
+    """
+
+    def __init__(self) -> None:
+        self._idle: deque[Database] = deque()
+
+    def take(self) -> Database:
+        """One that works; those that the server has ended meanwhile are let go."""
+        while True:
+            try:
+                database = self._idle.pop()
+            except IndexError:
+                return Database(read(DatabaseSettings).database_url)
+            if database.is_usable:
+                return database
+            database.close()
+
+    def give_back(self, database: Database) -> None:
+        """It may be used again, unless it is broken."""
+        database.forget_actions()
+        if database.broken:
+            database.close()
+        else:
+            self._idle.append(database)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
 
 
-def _connected() -> Database:
-    """This thread's connection; one that died while it was idle is replaced."""
-    database = getattr(_of_thread, "database", None)
-    if database is not None and not database.is_usable:
-        database.close()
-        database = None
-    if database is None:
-        database = _of_thread.database = Database(read(DatabaseSettings).database_url)
-    return database
+pool = _Pool()
 
 
 @contextmanager
 def autocommit() -> Iterator[Database]:
-    """This thread's connection, each statement a transaction of its own: what it did stays done.
+    """A connection on which each statement is a transaction of its own: what it did stays done.
 
     Raises Unavailable, Conflict or Refused, from the statements.
     """
-    database = _connected()
+    database = pool.take()
     try:
         yield database
-    except BaseException:
-        database.forget_actions()
-        if database.broken:
-            database.close()
-        raise
-    database.committed()
+        actions = database.committed()
+    finally:
+        pool.give_back(database)
+    _do(actions)
 
 
 @contextmanager
 def transaction() -> Iterator[Database]:
-    """One transaction on this thread's connection: commits at the end, rolls back on any exception.
+    """One transaction on a connection: commits at the end, rolls back on any exception.
 
     Raises Unavailable, Conflict or Refused, from the statements or from the commit.
     """
-    database = _connected()
-    database.begin()
+    database = pool.take()
     try:
+        database.begin()
         yield database
         database.end("COMMIT")
+        actions = database.committed()
     except BaseException:
         _roll_back(database)
         raise
-    database.committed()
+    finally:
+        pool.give_back(database)
+    _do(actions)
+
+
+def _do(actions: list[Callable[[], None]]) -> None:
+    for action in actions:
+        action()
 
 
 def _roll_back(database: Database) -> None:
-    database.forget_actions()
     if not database.broken:
         try:
             database.end("ROLLBACK")
-            return
         except (Unavailable, Conflict, Refused):
-            pass
-    database.close()
+            database.broken = True

@@ -8,6 +8,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
 
 class JsonLine(logging.Formatter):
     """Render a record and its `fields` as one JSON object."""
@@ -21,7 +23,7 @@ class JsonLine(logging.Formatter):
         line |= {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _ENCODER.encode(line)
 
 
 def _logger() -> logging.Logger:
@@ -38,7 +40,11 @@ def _logger() -> logging.Logger:
 
 def log(message: str, *, level: int = logging.INFO, trace: bool = False, **fields: Any) -> None:
     """Write one line; `fields` whose value is None are left out, `trace` adds the exception in hand."""
-    _logger().log(level, message, extra={"fields": fields}, exc_info=trace)
+    logger = _logger()
+    if logger.isEnabledFor(level):
+        record = logging.LogRecord("food", level, "", 0, message, None, sys.exc_info() if trace else None)
+        record.fields = fields
+        logger.handle(record)
 
 
 def milliseconds_since(start: float) -> float:

@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from pydantic import Field
 
 from functions.shared.answers import Answer
-from functions.shared.settings import Misconfigured, Settings, read
+from functions.shared.settings import Settings, read
 
 __all__ = ["TEXT", "Counter", "Gauge", "Histogram", "answer", "figure", "forget_worker", "text_of"]
 
@@ -46,12 +46,16 @@ class WorkerSettings(Settings):
     )
 
 
-def _share_figures() -> None:
-    """Let the workers' figures meet in a directory, if there will be several workers; before the first figure."""
-    try:
-        settings = read(WorkerSettings)
-    except Misconfigured as problem:
-        raise SystemExit(f"cannot start: {problem}") from None
+# When a figure was first seen: nobody asks, and it is one series more for each.
+disable_created_metrics()
+
+
+def share() -> None:
+    """Let the workers' figures meet in a directory, if there will be several workers.
+
+    For the start of a server, before it loads what counts.
+    """
+    settings = read(WorkerSettings)
     if settings.prometheus_multiproc_dir:
         settings.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
     elif settings.workers > 1:
@@ -60,17 +64,12 @@ def _share_figures() -> None:
         atexit.register(_remove, os.environ[VARIABLE], os.getpid())
     # The library has looked at the variable when it was imported, and is made to look again.
     values.ValueClass = values.get_value_class()
-    # When a figure was first seen: nobody asks, and it is one series more for each.
-    disable_created_metrics()
 
 
 def _remove(directory: str, maker: int) -> None:
     # A worker inherits what its parent does at its end, and must leave the others their files.
     if os.getpid() == maker:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-_share_figures()
 
 
 def answer() -> Answer:

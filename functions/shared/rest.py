@@ -38,6 +38,10 @@ ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
 LARGEST_BODY = 1024 * 1024
 
 
+class Busy(Exception):
+    """There is too much to do already: nothing was done, and the client may ask again in a moment."""
+
+
 class BadRequest(Exception):
     """The request does not have the form that was asked for; the text names the field."""
 
@@ -261,7 +265,7 @@ class _Call:
         match problem:
             case BadRequest():
                 return json_answer(self.route.refusal(self.request, str(problem)), 400)
-            case database.Unavailable() | database.Conflict():
+            case database.Unavailable() | database.Conflict() | Busy():
                 log("not now", level=WARNING, function=self.route.name, reason=str(problem))
                 return json_answer(spring_error(self.request, 503), 503, {"Retry-After": "1"})
             case _ if hasattr(problem, "answer"):

@@ -95,13 +95,10 @@ def span(name: str, parent: Trace | None, kind: str = "server", **facts: str | i
         yield recorded
 
 
-def _check() -> None:
-    """What is wrong with the setting is said at the start, and not at the first request."""
+def check() -> None:
+    """For the start of a server: what is wrong with the setting is said there, and not at the first request."""
     try:
         if read(TraceSettings).otel_exporter_otlp_endpoint:
             import functions.shared.spans  # noqa: F401 - ends the process when the packages are missing
     except Misconfigured as problem:
         raise SystemExit(f"cannot start: {problem}") from None
-
-
-_check()

@@ -10,6 +10,7 @@ from functions.shared import probes, traces
 from functions.shared.answers import Answer, json_answer
 from functions.shared.metrics import Gauge, Histogram
 from functions.shared.request import Request, TooLarge
+from functions.shared.settings import serving
 
 LARGEST_BODY = 8 * 1024 * 1024
 
@@ -48,6 +49,8 @@ def watched(
 
     Without `spans` it is for `handle` to say what is a span. A body of more than `largest` bytes is `too_large`.
     """
+    if serving:
+        traces.check()
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tools.bench.client import Answer, Connection
-from tools.bench.orders import Book, Order
+from tools.bench.orders import Book, Order, Outcome
 from tools.bench.watch import Watch
 
 ORDER_ID = re.compile(rb'"orderId"\s*:\s*"([^"]+)"')
@@ -17,14 +17,15 @@ USUAL_WAIT = 1.0  # seconds after a 503 that names none
 SHOWN = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sent:
     """An order that was accepted.
 
     `began` is the clock's time, by intent or of the first try; `answered` are the seconds until the answer came.
     """
 
-    order: Order
+    msg_id: str
+    outcome: Outcome
     order_id: str
     began: float
     answered: float
@@ -75,6 +76,13 @@ class Load:
         self.tally.last = time.time()
         return self._accepted(order, answer, began)
 
+    async def ended(self, sent: Sent) -> None:
+        """Wait until it has ended, for as long as the watch is patient."""
+        try:
+            await self.watch.ended(sent.order_id)
+        except TimeoutError:
+            self.tally.problems[f"an order did not end within {self.watch.patience:g} s"] += 1
+
     async def _patiently(self, connection: Connection, order: Order) -> Answer:
         while (answer := await connection.ask(order.request)).status == 503:
             self.tally.refused += 1
@@ -86,6 +94,6 @@ class Load:
         if not found:
             self.tally.problems[f"{answer.status} {answer.body[:SHOWN].decode(errors='replace')}"] += 1
             return None
-        sent = Sent(order, found[1].decode(), began, time.time() - began)
+        sent = Sent(order.msg_id, order.outcome, found[1].decode(), began, time.time() - began)
         self.tally.sent.append(sent)
         return sent

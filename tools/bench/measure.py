@@ -9,7 +9,7 @@ from pg8000.native import Connection
 
 from tools import audit
 from tools.bench import messages, outcomes, resources, round_trips, statements
-from tools.bench.load import Load, Tally
+from tools.bench.load import Load, Sent, Tally
 from tools.bench.orders import Book
 from tools.bench.outcomes import End
 from tools.bench.scenarios import Pace, Scenario, play
@@ -17,6 +17,7 @@ from tools.bench.session import NOT_OURS, Bench
 from tools.local.processes import wait_until
 
 TURNS = 2_000_000
+LAST = 64
 Figures = dict[str, float | None]
 
 
@@ -43,8 +44,9 @@ def measure(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Result:
     bench.guests.renew()
     turn, before = empty_turn_ns(), read(bench)
     load = asyncio.run(_played(bench, scenario, tag, pace))
-    late = _until_told(bench, tag)
-    after, sent = read(bench), load.tally.sent
+    sent = load.tally.sent
+    late = _until_told(bench, tag, sent)
+    after = read(bench)
     found = outcomes.ends(bench.connection, bench.names, tag)
     result = Result(rates(scenario, load.tally, found, pace) | {"connections_lost": load.lost})
     result.figures |= outcomes.all_latencies(sent, found, scenario.kind == "open")
@@ -66,17 +68,21 @@ async def _played(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Loa
     return load
 
 
-def _until_told(bench: Bench, tag: str) -> list[str]:
+def _until_told(bench: Bench, tag: str, sent: list[Sent]) -> list[str]:
     """Wait until every order has ended and was told of; what to say when that takes too long."""
+    last = [each.order_id for each in sent[-LAST:]]
     left: list[int] = []
 
     def all_told() -> bool:
         left[:] = outcomes.under_way(bench.connection, bench.names, tag)
         return not any(left)
 
-    if wait_until(all_told, bench.options.patience, every=0.2):
+    patience = bench.options.patience
+    # To look at all orders is dear: first at those that were sent last.
+    soon = wait_until(lambda: not outcomes.untold(bench.connection, last), patience, every=0.05)
+    if wait_until(all_told, patience if soon else 0, every=0.2):
         return []
-    return [f"after {bench.options.patience:g} s: {left[0]} orders have not ended, {left[1]} were not told of"]
+    return [f"after {patience:g} s: {left[0]} orders have not ended, {left[1]} were not told of"]
 
 
 def audited(connection: Connection, patience: float = 15) -> list[str]:

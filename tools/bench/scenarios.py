@@ -76,7 +76,7 @@ async def closed(_: Scenario, load: Load, pace: Pace) -> None:
     async def client(connection: Connection) -> None:
         while time.time() < until:
             if sent := await load.place(connection, load.book.next()):
-                await load.watch.ended(sent.order_id)
+                await load.ended(sent)
 
     await _on_each(load, client)
 

@@ -60,7 +60,8 @@ def prepared(target: Target, options: Options) -> Iterator[Bench]:
         counted = statements.count_statements(connection)
         processes = _processes(target, connection, watching)
         ports = {each.run(PORT)[0][0] for each in (connection, watching)}
-        yield Bench(target, options, connection, Watch(watching, SELDOM), guests, stocked, counted, processes, ports)
+        watch = Watch(watching, SELDOM, options.patience)
+        yield Bench(target, options, connection, watch, guests, stocked, counted, processes, ports)
 
 
 def _processes(target: Target, *own: Connection) -> dict[int, str]:

@@ -1,37 +1,49 @@
 """Which orders have ended, asked of the database for all clients together."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import islice
 
 from pg8000.native import Connection
 
 # Those asked for at a time: the oldest open ones. More wait their turn.
 AT_ONCE = 128
+SHARE = 0.03  # of what an order takes: half of that is what a client notices too late
+REMEMBERED = 10  # orders, of which that is the average
 
 ENDED = """
     SELECT order_id FROM "order".orders WHERE order_id = ANY(CAST(:ids AS text[])) AND ended_at IS NOT NULL
 """
 
 
-class Watch:
-    """Polls; what is told of times comes from the database, so that polling falsifies no latency."""
+@dataclass(frozen=True)
+class Waiting:
+    """A client that waits for the end of an order."""
 
-    def __init__(self, connection: Connection, every: float):
+    done: asyncio.Future[None]
+    since: float
+
+
+class Watch:
+    """Polls; what is told of times comes from the database, so that polling falsifies no latency.
+
+    Between two looks it waits `every` seconds, or a small share of what orders take at the time, if that is longer.
+    """
+
+    def __init__(self, connection: Connection, every: float, patience: float):
         self._statement = connection.prepare(ENDED)
-        self._open: dict[str, asyncio.Future[None]] = {}
-        self.every = every
+        self._open: dict[str, Waiting] = {}
+        self._takes = 0.0
+        self.every, self.patience = every, patience
         self.questions = 0
 
-    def ended(self, order_id: str) -> asyncio.Future[None]:
-        """Done when the order has ended."""
-        return self._open.setdefault(order_id, asyncio.get_running_loop().create_future())
-
-    @property
-    def open(self) -> int:
-        """How many have not ended."""
-        return len(self._open)
+    async def ended(self, order_id: str) -> None:
+        """Wait for the order's end. Raises TimeoutError."""
+        waiting = self._open[order_id] = Waiting(asyncio.get_running_loop().create_future(), time.monotonic())
+        await asyncio.wait_for(waiting.done, self.patience)
 
     @asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
@@ -52,16 +64,17 @@ class Watch:
                 ended = await asyncio.to_thread(self._ask, asked) if asked else []
                 self._tell(ended)
                 if len(ended) < AT_ONCE:
-                    await asyncio.sleep(self.every)
+                    await asyncio.sleep(max(self.every, self._takes * SHARE))
         except Exception as problem:
             for waiting in self._open.values():
-                waiting.set_exception(problem)
+                waiting.done.set_exception(problem)
 
     def _tell(self, ended: list[str]) -> None:
         for order_id in ended:
             waiting = self._open.pop(order_id)
-            if not waiting.done():
-                waiting.set_result(None)
+            self._takes += (time.monotonic() - waiting.since - self._takes) / REMEMBERED
+            if not waiting.done.done():
+                waiting.done.set_result(None)
 
     def _ask(self, ids: list[str]) -> list[str]:
         self.questions += 1

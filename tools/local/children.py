@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools.local.environment import ROOT
+from tools.local.forks import Fork
 from tools.local.processes import last_lines, wait_until
 
 PATIENCE = 15  # seconds that a process has to end in
@@ -32,7 +33,8 @@ class Child:
     failures: int = 0
     next_start: float = 0
     started: float = 0
-    process: subprocess.Popen | None = field(default=None, repr=False)
+    forked: bool = False
+    process: subprocess.Popen | Fork | None = field(default=None, repr=False)
 
     @property
     def pid(self) -> int | None:
@@ -44,8 +46,17 @@ class Child:
 
     def start(self) -> None:
         """Start it in a process group of its own: Ctrl-C is for the one who started it all."""
+        self.process = self._fork() if self.forked else self._spawn()
+        self.started = time.monotonic()
+
+    def _fork(self) -> Fork:
+        """What its command says, `python -m module arguments`, out of a process that has imported the module."""
+        _, _, module, *arguments = self.command
+        return Fork(module, arguments, self.environment, self.log, self.name)
+
+    def _spawn(self) -> subprocess.Popen:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command,
                 cwd=ROOT,
                 env=self.environment,
@@ -54,7 +65,6 @@ class Child:
                 stderr=log,
                 start_new_session=True,
             )
-        self.started = time.monotonic()
 
     def check(self) -> bool:
         """Whether it is ready; once it was, it stays so until it ends."""

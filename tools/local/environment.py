@@ -15,6 +15,8 @@ HOST = "127.0.0.1"
 
 PASSED_ON = {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV"}
 SETTINGS = {"TIME_ZONE", "PRICES", "PAST_DELIVERY_DATES", "LOG_LEVEL"}
+# What a hash of a password or a large body took goes back to the system at once, and not to one of many arenas.
+MEMORY = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
 PREFIXES = (
     "PYTHON",
     "COVERAGE_",
@@ -59,7 +61,7 @@ class Surroundings:
             **self._of_all(),
             "DATABASE_URL": role_url(self.database, owner, password),
             "JWT_PUBLIC_KEY_FILE": str(self.secrets / "jwt-public.pem"),
-            "THREADS": "8",
+            "THREADS": "4",
             **(self._of_auth() if owner == "auth" else {}),
         }
 
@@ -76,6 +78,7 @@ class Surroundings:
         return {
             **passed_on(os.environ),
             "PYTHONUNBUFFERED": "1",
+            **MEMORY,
             "BROKER_URL": self.broker,
             "FUNCTION_URLS": str(self.function_urls),
         }

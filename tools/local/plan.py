@@ -24,8 +24,10 @@ class Function(Protocol):
 class Plan:
     """Every process, by name; `urls` says where each function answers."""
 
-    def __init__(self, place: Place, functions: Iterable[Function], each: bool, database: str, amqp: str):
-        self.place = place
+    def __init__(
+        self, place: Place, functions: Iterable[Function], each: bool, database: str, amqp: str, forked: bool = False
+    ):
+        self.place, self._forked = place, forked
         self.urls: dict[str, str] = {}
         self.ports = {"gateway": place.ports["GATEWAY_PORT"], "ingress": place.ports["BROKER_PORT"]}
         first = place.ports["METRICS_PORT"]
@@ -72,7 +74,7 @@ class Plan:
         owner = functions[0].owner
         self.urls |= {one.name: f"http://{HOST}:{port}/function/{one.name}" for one in functions}
         command = [sys.executable, "-m", "triggers.host", "--owner", owner, "--port", str(port)]
-        return self._function(owner, owner, command, port)
+        return self._function(owner, owner, command, port, self._forked)
 
     def _alone(self, port: int, functions: list[Function]) -> Child:
         (function,) = functions
@@ -82,10 +84,10 @@ class Plan:
         command += ["--host", HOST, "--port", str(port)]
         return self._function(function.name, function.owner, command, port)
 
-    def _function(self, name: str, owner: str, command: list[str], port: int) -> Child:
+    def _function(self, name: str, owner: str, command: list[str], port: int, forked: bool = False) -> Child:
         self.ports[name] = port
         environment = {"OTEL_SERVICE_NAME": name} | self.surroundings.of_functions(owner)
-        return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health")
+        return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health", forked=forked)
 
     def _trigger(self, name: str) -> Child:
         port = self.ports.get(name)
@@ -93,7 +95,7 @@ class Plan:
         command = [sys.executable, "-m", f"triggers.{name}"]
         known = self.surroundings.of_trigger(name, port, self.metrics_ports.get(name))
         environment = {"OTEL_SERVICE_NAME": name} | known
-        return Child(name, command, environment, self._log(name), health)
+        return Child(name, command, environment, self._log(name), health, forked=self._forked)
 
     def _log(self, name: str) -> Path:
         return self.place.logs / f"{name}.log"

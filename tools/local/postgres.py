@@ -35,6 +35,7 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
+    "shared_buffers": "64MB",
 }
 # Counts what each statement costs, for `make bench`. Debian's server brings it; one that lacks it starts without.
 STATEMENT_COUNTS = {"shared_preload_libraries": "pg_stat_statements"}

@@ -77,7 +77,7 @@ class Stack:
         self.rabbitmq = None if os.environ.get("AMQP_URL") else place.rabbitmq()
         self.database = os.environ.get("DATABASE_URL") or self.postgres.url(DATABASE)
         self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
-        self.plan = Plan(place, load(), each, self.database, self.amqp)
+        self.plan = Plan(place, load(), each, self.database, self.amqp, forked=True)
         self._pool = ThreadPoolExecutor(2)
         self._next_report = float(PROGRESS_EVERY)
         self._servers: dict[str, Future] = {}
