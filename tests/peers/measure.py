@@ -21,7 +21,7 @@ from tools.local.processes import StartFailed, wait_until
 # Mostly orders that are completed; a few take the way back.
 MIX = {Outcome.COMPLETED: 95, Outcome.SOLD_OUT: 5}
 AT_ONCE = 16  # connections of a burst
-LOOK_EVERY = 0.002
+LOOK_EVERY, PATIENCE = 0.002, 600
 SHOWN = 300
 POSTGRES, ASIDE = "PostgreSQL", "client's SQL"
 
@@ -52,7 +52,7 @@ class Run:
     """Sends orders to one engine and looks what became of them."""
 
     def __init__(self, engine: Engine, database: Database, watching: Database, postgres: int):
-        self.engine, self.database, self.watch = engine, database, Watch(watching, LOOK_EVERY)
+        self.engine, self.database, self.watch = engine, database, Watch(watching, LOOK_EVERY, PATIENCE)
         own = (connection.run("SELECT pg_backend_pid()")[0][0] for connection in (database, watching))
         self.processes = engine.processes | {postgres: POSTGRES} | dict.fromkeys(own, ASIDE)
         self.guests = [guest.name for guest in engine.supplies.guests]
@@ -81,8 +81,8 @@ class Run:
         return Figures(self.engine.name, scenario, len(sent), *_speed(sent, found), used, memory, wrong)
 
     def _wait_for_all(self, book: Book) -> None:
-        if not wait_until(lambda: under_way(self.database, self.guests, book.tag) == (0, 0), 600, every=0.05):
-            raise StartFailed(f"{self.engine.name}: not all orders ended within ten minutes")
+        if not wait_until(lambda: under_way(self.database, self.guests, book.tag) == (0, 0), PATIENCE, every=0.05):
+            raise StartFailed(f"{self.engine.name}: not all orders ended within {PATIENCE} s")
 
     async def _closed(self, book: Book, clients: int, seconds: float) -> list[Sent]:
         until = time.time() + seconds
@@ -123,7 +123,7 @@ class Run:
             await asyncio.sleep(answer.retry_after or 1.0)
         if answer.status not in (200, 202):
             raise StartFailed(f"{self.engine.name}: {answer.status} {answer.body[:SHOWN]!r}")
-        return Sent(order, _order_id(answer), began, time.time() - began)
+        return Sent(order.msg_id, order.outcome, _order_id(answer), began, time.time() - began)
 
 
 def _order_id(answer: Answer) -> str:
@@ -134,7 +134,7 @@ def _order_id(answer: Answer) -> str:
 
 def _speed(sent: Iterable[Sent], found: dict[str, End]) -> tuple[float, float, float]:
     """Orders a second, from the first request to the last end; median and 99th percentile of an order's time."""
-    ended = [(one.began, found[one.order.msg_id].ended) for one in sent if one.order.msg_id in found]
+    ended = [(one.began, found[one.msg_id].ended) for one in sent if one.msg_id in found]
     took = [(end - began) * 1000 for began, end in ended if end]
     first, last = min(began for began, _ in ended), max(end for _, end in ended if end)
     return len(took) / (last - first), percentile(took, 50), percentile(took, 99)
