@@ -8,8 +8,14 @@ import pytest
 
 from functions.billing import withdraw
 from functions.order import result
-from tools import bench_chain
+from tests.peers import engines
+from tests.peers.measure import Run
+from tests.peers.storehouse import Storehouse
+from tests.system import System
+from tools import bench_beside, bench_chain
+from tools.bench.target import Target
 from tools.bench_chain import Order, tables_of, with_schema
+from tools.migrate import connected
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "tests" / "peers"
@@ -28,7 +34,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_nothing_else_imports_the_peers():
-    others = [path for path in SOURCES if PEERS not in path.parents]
+    others = [path for path in SOURCES if PEERS not in path.parents and path != Path(__file__)]
     assert [] == [path for path in others if any(name.startswith("tests.peers") for name in imports(path))]
 
 
@@ -73,3 +79,16 @@ def test_every_parameter_of_a_statement_has_a_value():
     ]  # fmt: skip
     wanted = [set(re.findall(r"(?<!:):(\w+)", sql)) for sql, _ in asked]
     assert wanted == [set(values) for _, values in asked]
+
+
+def test_our_own_system_is_measured_in_the_same_way(system: System, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench_beside, "GUESTS", 2)
+    pids = {process.name: process.pid for process in system.processes} | {"PostgreSQL": system.postgres.pid}
+    target = Target(system.gateway.base, system.database_url, pids)
+    storehouse = Storehouse(None, target.database)
+    with engines.ours(target, storehouse) as ours, connected(ours.database) as one, connected(ours.database) as other:
+        run = Run(ours, one, other, system.postgres.pid)
+        found = [run.closed(2, 0.5), run.burst(20)]
+    assert [[], []] == [figures.problems for figures in found]
+    assert 20 == found[1].orders
+    assert all(figures.settled_per_second > 0 and figures.cpu_ms > 0 for figures in found)

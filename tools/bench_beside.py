@@ -38,7 +38,7 @@ def database(place: Place, server: str, purpose: str) -> Iterator[tuple[str, Sup
     create_database(url)
     try:
         migrate(url, json.loads((place.secrets / "roles.json").read_text()))
-        yield url, _filled(url)
+        yield url, filled(url)
     finally:
         _drop(server, name)
 
@@ -48,7 +48,8 @@ def _drop(server: str, name: str) -> None:
         admin.run(f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)")
 
 
-def _filled(url: str) -> Supplies:
+def filled(url: str) -> Supplies:
+    """Put guests with money, and dishes, into a migrated database."""
     guests = Known(GUESTS)
     with connected(url) as connection:
         connection.run(CLIENTS, money=MONEY, names=[guest.name for guest in guests.rich])
