@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 from flask import Request
+from functions.billing.forget import forget
+from functions.order.purge import purge
 from pydantic import BaseModel, Field, ValidationError
 from werkzeug.test import EnvironBuilder
 
-from functions.billing.forget import forget
 from functions.billing.refund import refund
 from functions.billing.withdraw import withdraw
 from functions.order import outbox
 from functions.order.flush import flush
-from functions.order.purge import purge
 from functions.pay.sale import sale
 from functions.shared import call as calls
 from functions.shared import database, events, exact_json, probes, traces

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from functions.order.purge import FORGETFUL
+
 from tools.declared import declared, statements, tables_of
 from tools.install import owners
 from triggers.stack import DEAD_LETTERS, ROOT, by_event, load

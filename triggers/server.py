@@ -35,6 +35,7 @@ def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = F
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,

@@ -20,6 +20,7 @@ from triggers.amqp import Message
 JSON = "application/json"
 NAME = re.compile(r"[a-z0-9]{1,40}")
 REQUIRED = ("specversion", "id", "source", "type")
+USUAL = {*REQUIRED, "time", "subject", "datacontenttype", "dataschema", "correlationid", "causationid"}
 ROUTED = ("id", "source", "type", "subject")
 # AMQP has 255 bytes for a message's id and its content type. One attribute, percent-encoded at worst, has to fit into
 # a header line that functions accept (8190 bytes), and all of them into one frame of AMQP (128 KiB).
@@ -80,16 +81,19 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: T
         raise Unacceptable(f"expected at most {MOST_ATTRIBUTES} attributes, got {len(attributes)}")
     for name, value in attributes.items():
         longest = SHORT if name in ("id", "datacontenttype") else LONGEST_VALUE
-        if len(value) > longest or len(value.encode()) > longest:
-            raise Unacceptable(f"{name}: expected at most {longest} bytes, got {len(value.encode())}")
-        if not NAME.fullmatch(name):
+        size = len(value) if value.isascii() else len(value.encode())
+        if size > longest:
+            raise Unacceptable(f"{name}: expected at most {longest} bytes, got {size}")
+        if name not in USUAL and not NAME.fullmatch(name):
             raise Unacceptable(f"{name!r}: expected a name of lower-case letters and digits")
         if name in ROUTED and not PLAIN.fullmatch(value):
             raise Unacceptable(
                 f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r}"
             )
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Wired({"time": now, **attributes}, data, attempts, trace)
+    if "time" not in attributes:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        attributes = {"time": now, **attributes}
+    return Wired(attributes, data, attempts, trace)
 
 
 def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
