@@ -520,6 +520,16 @@ def test_what_waits_is_sent_in_its_order_and_deleted(at_once, admin):
     assert [] == kept(admin)
 
 
+def test_a_row_of_the_version_before_with_a_whole_event_is_sent_as_it_is(at_once, admin):
+    whole = event("notification.email", "o9", id="whole")
+    insert = 'INSERT INTO "order".outbox (id, event, traceparent, tracestate) VALUES (:id, :event, NULL, NULL)'
+    admin.rows(insert, id="whole", event=exact_json.dumps(whole))
+    put(*opened(admin, "o1"))
+    assert {"sent": 2} == ask(flush).json
+    assert [whole["data"], "o1"] == [sent_to(at_once)[0]["data"], subjects(at_once)[1]]
+    assert [] == kept(admin)
+
+
 def test_many_events_are_one_request(at_once, admin):
     put(*opened(admin, "o1", "o2", "o3"))
     ask(flush)
