@@ -1,25 +1,35 @@
 """A decision is the memory: what comes twice, at once, or is cut off is decided once and answered alike."""
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
-from functions.shared import database
+from functions.order.submit import submit
+from functions.shared import database, exact_json
 from functions.shared.database import Database
 from functions.shared.decisions import Decisions
 from functions.shared.pipeline import PipelinedConnection
 from functions.shared.step import step
 from schemas.events import ALL, Sale
 from tests.fakes import FakeFunction
-from tests.kit import Reply, event, send, timeless
-from tests.system import Rows, eventually
+from tests.kit import STRUCTURED, Reply, ask, event, send, timeless
+from tests.processes import child, start
+from tests.system import Http, Rows, eventually
 from tools.declared import steps
+from tools.local.children import Child
+from tools.local.processes import free_port
 from triggers.injector import snapshot
+from triggers.stack import by_event
 
 LOST = {"payStatus": "Ok", "storeStatus": "Ok", "deliveryStatus": "AllBusy"}
 # What an event says where its example would have nothing to do, and what must have been decided before.
@@ -71,6 +81,10 @@ def held(admin: Rows) -> Rows:
             f'CREATE TRIGGER hold AFTER INSERT OR UPDATE ON "{owner}".{name} FOR EACH ROW'
             " WHEN (NEW.order_id LIKE 'held%') EXECUTE FUNCTION public.hold()"
         )
+    connection.run(
+        'CREATE TRIGGER hold_message AFTER INSERT ON "order".orders FOR EACH ROW'
+        " WHEN (NEW.msg_id LIKE 'held-%') EXECUTE FUNCTION public.hold()"
+    )
     connection.close()
     return admin
 
@@ -431,3 +445,120 @@ def test_an_order_whose_end_is_not_known_is_told_of_by_nobody_but_the_flush(benc
     assert [] == broker.calls
     waiting_rows = bench.admin.value('SELECT count(*) FROM "order".outbox')
     assert (0 if when == "before" else 2) == waiting_rows
+
+
+@every_decision
+def test_a_process_that_is_killed_within_its_statement_leaves_one_effect_to_the_next(bench, short, tmp_path):
+    """PostgreSQL does not see that its client is gone: the statement goes on, beside its repetition."""
+    bench.afresh(short, "held")
+    plain, facts = bench.send(short, "held"), bench.facts(short)
+    bench.afresh(short, "held")
+    sent = {"data": exact_json.dumps(bench.event(short, "held")), "headers": {"Content-Type": STRUCTURED}}
+    first, second = (process_of(short, tmp_path, number) for number in (1, 2))
+    with ThreadPoolExecutor(2) as threads, holding(bench.admin) as release, ended_afterwards(first, second):
+        lost = threads.submit(first.http.post, **sent)
+        waiting(bench.admin, 1)
+        first.child.signal(signal.SIGKILL)
+        assert isinstance(lost.exception(), urllib3.exceptions.HTTPError)
+        again = threads.submit(second.http.post, **sent)
+        waiting(bench.admin, 2)
+        release()
+        answer = again.result()
+    assert (plain.status, plain.text, plain.event[1]) == (answer.status, answer.text, answer.headers.get("ce-id"))
+    assert facts == bench.facts(short)
+
+
+@dataclass
+class Process:
+    """A step in a process of its own, as images start it."""
+
+    child: Child
+    http: Http
+
+
+def process_of(short: str, directory: Path, number: int) -> Process:
+    function, port = by_event(short), free_port()
+    environment = {name: os.environ[name] for name in ("DATABASE_URL", "BROKER_URL")}
+    environment |= {"FUNCTION_SOURCE": function.source, "FUNCTION_TARGET": function.target, "PORT": str(port)}
+    command = [sys.executable, "-m", "triggers.alone"]
+    address = f"http://127.0.0.1:{port}"
+    made = child(f"{function.name}-{number}", command, directory, f"{address}/_/ready", **environment)
+    return Process(start(made), Http(address))
+
+
+@contextmanager
+def ended_afterwards(*processes: Process) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.child.signal(signal.SIGKILL)
+
+
+# An order is accepted in one statement too
+
+
+@dataclass
+class Counter:
+    """Where clients order."""
+
+    bench: Bench
+    token: str
+
+    def order(self, message: str, **changes: Any) -> Reply:
+        body = {**body_of(message), **changes}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        return ask(submit, exact_json.dumps(body), path="/ui-api-service/api/v1/external/order", **headers)
+
+    def accepted(self) -> list[tuple[str, str]]:
+        """The messages of all orders, each with the type of the event that waits for it."""
+        joined = 'SELECT msg_id, q.type FROM "order".orders LEFT JOIN "order".outbox q USING (order_id) ORDER BY 1'
+        return [tuple(row) for row in self.bench.admin.rows(joined)]
+
+
+def body_of(message: str) -> dict[str, Any]:
+    data = event("pay.sale", "x")["data"]
+    return {"msgId": message, **{name: value for name, value in data.items() if name != "orderId"}}
+
+
+OPENING = "homework.arch.order.newOrder"
+
+
+@pytest.fixture
+def counter(bench, settings, secrets, signed) -> Counter:
+    bench.afresh("order.newOrder")
+    settings(JWT_PUBLIC_KEY_FILE=str(secrets / "jwt-public.pem"))
+    return Counter(bench, signed(user_name="user1"))
+
+
+def test_an_order_is_accepted_in_one_statement_and_found_again_in_one(counter, trips):
+    first, again = counter.order("m"), counter.order("m")
+    assert (200, "OK", first.text) == (first.status, first.json["status"], again.text)
+    assert [[DECISION]] * 2 == trips[:2]
+    assert [("m", OPENING)] == counter.accepted()
+
+
+def test_another_order_by_the_same_message_is_refused_in_one_statement(counter, trips):
+    counter.order("m")
+    assert "ERROR" == counter.order("m", amount=1).json["status"]
+    assert [[DECISION]] * 2 == trips[:2]
+    assert [("m", OPENING)] == counter.accepted()
+
+
+@pytest.mark.parametrize(("changes", "status"), [({}, "OK"), ({"amount": 1}, "ERROR")])
+def test_of_two_equal_messages_at_once_one_is_the_order(counter, changes, status):
+    first, second = lambda: counter.order("held-m"), lambda: counter.order("held-m", **changes)
+    with two_at_once(counter.bench, first, second) as runs:
+        one, two = (run.result() for run in runs)
+    assert ("OK", status) == (one.json["status"], two.json["status"])
+    assert (one.text == two.text) == (status == "OK")
+    assert [("held-m", OPENING)] == counter.accepted()
+
+
+@pytest.mark.parametrize(("when", "orders"), [("before", []), ("after", [("m", OPENING)])])
+def test_a_client_that_hears_503_orders_again_and_has_one_order(counter, when, orders):
+    with cut(counter.bench, "order", when, None):
+        assert 503 == counter.order("m").status
+    assert orders == counter.accepted()
+    assert "OK" == counter.order("m").json["status"]
+    assert [("m", OPENING)] == counter.accepted()

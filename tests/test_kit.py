@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from functions.billing.refund import refund
 from functions.billing.withdraw import withdraw
 from functions.order import outbox
+from functions.order.broker import AT_A_TIME
 from functions.order.flush import flush
 from functions.order.notice import notice_event
 from functions.order.opening import event_id, opening_event
@@ -411,6 +412,17 @@ def test_probes_are_answered_by_every_function(settings):
 
 
 @pytest.mark.usefixtures("billing")
+def test_a_function_is_ready_when_its_database_answers_and_not_only_took_its_connection():
+    def no_answer(*_: Any) -> None:
+        raise database.Unavailable("no answer")
+
+    assert 200 == ask(withdraw, method="GET", path="/_/ready").status
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database.Database, "together", no_answer)
+        assert 503 == ask(withdraw, method="GET", path="/_/ready").status
+
+
+@pytest.mark.usefixtures("billing")
 def test_a_request_of_our_server_is_answered_as_the_frameworks_is():
     sent = event("billing.withdraw", "r1")
     headers = Headers.of([("Content-Type", STRUCTURED)])
@@ -577,6 +589,26 @@ def test_a_broker_that_takes_no_batches_is_sent_single_events_from_then_on(at_on
     put(*opened(admin, "o3", "o4"))
     assert {"sent": 2} == ask(flush).json
     assert [BATCH, *[STRUCTURED] * 4] == [call.headers["content-type"] for call in at_once.calls]
+
+
+def test_a_broker_that_is_away_is_not_asked_for_each_event(at_once, admin):
+    at_once.behave = lambda call: (415 if call.is_batch else 503, {}, b"")
+    put(*opened(admin, *(f"o{n}" for n in range(20))))
+    assert {"sent": 0} == ask(flush).json
+    assert 1 + AT_A_TIME == len(at_once.calls)
+    assert 20 == len(kept(admin))
+
+
+def test_with_a_slow_broker_what_is_confirmed_in_time_is_kept_as_sent(at_once, admin, monkeypatch):
+    monkeypatch.setattr(outbox.broker, "LONGEST", 0.01)
+    monkeypatch.setattr(outbox.broker._Known, "takes_batches", False)
+    put(*opened(admin, *(f"o{n:02}" for n in range(20))))
+    slow = threading.Event()
+    at_once.behave = lambda _: (slow.wait(0.02) or 202, {}, b"")
+    with database.transaction() as db:
+        waiting = [outbox._outgoing(row) for row in db.rows(outbox.WAITING, age=0)]
+        assert AT_A_TIME == outbox._told(db, waiting, outbox.broker.post(waiting))
+    assert [f"o{n:02}" for n in range(AT_A_TIME, 20)] == [id for id, _ in kept(admin)]
 
 
 def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(at_once, admin):
