@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from tests.system import Http, Rows, eventually
 from tools.declared import steps
 from tools.local.children import Child
 from tools.local.processes import free_port
-from triggers.injector import snapshot
+from triggers.injector import snapshot_by
 from triggers.stack import by_event
 
 LOST = {"payStatus": "Ok", "storeStatus": "Ok", "deliveryStatus": "AllBusy"}
@@ -70,30 +71,44 @@ RESET = """
 """
 
 
+class Kept(Rows):
+    """SQL as the administrator, over one connection: these tests ask often."""
+
+    def __init__(self, url: str):
+        super().__init__(url)
+        self.connection = self.connected()
+
+    def rows(self, sql: str, **values: Any) -> list[Any]:
+        found = self.connection.run(sql, **values)
+        if not found:
+            return []
+        return [*map(namedtuple("Row", [column["name"] for column in self.connection.columns])._make, found)]
+
+
 @pytest.fixture(scope="module")
-def held(admin: Rows) -> Rows:
+def held(admin: Rows) -> Iterator[Kept]:
     """The module's database, with the triggers that wait for the test."""
-    connection = admin.connected()
-    connection.run(HOLD)
+    kept = Kept(admin.url)
+    kept.rows(HOLD)
     for table in TABLES:
         owner, name = table.split(".")
-        connection.run(
+        kept.rows(
             f'CREATE TRIGGER hold AFTER INSERT OR UPDATE ON "{owner}".{name} FOR EACH ROW'
             " WHEN (NEW.order_id LIKE 'held%') EXECUTE FUNCTION public.hold()"
         )
-    connection.run(
+    kept.rows(
         'CREATE TRIGGER hold_message AFTER INSERT ON "order".orders FOR EACH ROW'
         " WHEN (NEW.msg_id LIKE 'held-%') EXECUTE FUNCTION public.hold()"
     )
-    connection.close()
-    return admin
+    yield kept
+    kept.connection.close()
 
 
 @dataclass
 class Bench:
     """The functions of the chain in this process, in front of one database that starts afresh when asked to."""
 
-    admin: Rows
+    admin: Kept
     become: Callable[[str], None]
     functions: dict[str, Callable] = field(
         default_factory=lambda: {entry.contract.takes.short_type: entry.handle for entry in steps()}
@@ -101,9 +116,7 @@ class Bench:
 
     def afresh(self, short: str, *orders: str) -> None:
         """The step's database, with what must have been decided about these orders before, and nothing else."""
-        connection = self.admin.connected()
-        connection.run(RESET)
-        connection.close()
+        self.admin.rows(RESET)
         self.become(short.partition(".")[0])
         if before := BEFORE.get(short):
             for order in orders:
@@ -124,7 +137,7 @@ class Bench:
 
     def rows(self, short: str) -> dict[str, set[str]]:
         """Every row that the step's owner has, as it is: nothing may touch it again."""
-        return snapshot(self.admin.url, short.partition(".")[0])
+        return snapshot_by(self.admin.connection, short.partition(".")[0])
 
     def facts(self, short: str) -> list[str]:
         """The same rows as another run would leave them: times only as that they are there, no numbers of rows."""
@@ -139,7 +152,7 @@ def _plain(table: str, row: str) -> str:
 
 
 @pytest.fixture
-def bench(held: Rows, become: Callable, broker: FakeFunction) -> Bench:
+def bench(held: Kept, become: Callable, broker: FakeFunction) -> Bench:
     """With a broker that is away, so that what a step wants to have sent stays where it can be seen."""
     broker.behave = lambda _: (503, {}, b"")
     return Bench(held, become)

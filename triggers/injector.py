@@ -74,8 +74,13 @@ def event_of(function: Function, data: dict[str, Any]) -> str:
 def snapshot(database: str, owner: str) -> Snapshot:
     """The rows of the owner's tables, as JSON texts."""
     with connected(database) as connection:
-        tables = [name for (name,) in connection.run(TABLES, owner=owner)]
-        return {table: _rows(connection, owner, table) for table in tables}
+        return snapshot_by(connection, owner)
+
+
+def snapshot_by(connection: pg8000.native.Connection, owner: str) -> Snapshot:
+    """The same, by a connection that there is."""
+    tables = [name for (name,) in connection.run(TABLES, owner=owner)]
+    return {table: _rows(connection, owner, table) for table in tables}
 
 
 def _rows(connection: pg8000.native.Connection, owner: str, table: str) -> set[str]:
