@@ -26,7 +26,6 @@ PREFIXES = (
     "SAGA_",
     "CRON_",
     "GATEWAY_TIMEOUT_",
-    "RETENTION_",
     "OTEL_",
 )
 
