@@ -228,7 +228,7 @@ def test_a_function_that_is_removed_disturbs_no_other(connected):
     assert "RabbitMQ channel closed" not in connected.broker.processes[-1].log.read_text()
 
 
-def test_what_is_in_hand_when_a_function_is_removed_goes_back_to_its_queue(connected):
+def test_what_is_in_flight_when_a_function_is_removed_goes_back_to_its_queue(connected):
     gate = threading.Event()
     connected.gateway.behave = lambda call: gate.wait(30) and nothing(call)
     connected.start()
@@ -277,16 +277,16 @@ def test_a_gateway_that_is_away_for_a_while_loses_nothing_and_costs_no_tries(con
     connected.broker.consumed("one")
     connected.gateway.server.stop()
     connected.broker.publish("a", "b")
-    eventually(lambda: out_of_work(connected), "the trigger pausing")
+    eventually(lambda: unavailable(connected), "the trigger pausing")
     connected.gateway.server.start()
     connected.done("a", "b")
     connected.broker.nothing_left(process)
     assert 0 == connected.broker.waiting(connected.broker.dead_letters)
 
 
-def out_of_work(connected: Connected) -> list[str]:
+def unavailable(connected: Connected) -> list[str]:
     outcomes = (line["outcome"] for line in connected.said("delivery"))
-    return [outcome for outcome in outcomes if outcome.startswith("function out of work")]
+    return [outcome for outcome in outcomes if outcome.startswith("function unavailable")]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_an_answer_that_is_not_the_functions_own_costs_no_tries(connected, statu
     process = connected.start(DISPATCHER_TRIES=1)
     connected.broker.publish("a")
     connected.done("a")
-    assert [f"function out of work: {status} no"] * 2 == out_of_work(connected)
+    assert [f"function unavailable: {status} no"] * 2 == unavailable(connected)
     connected.broker.nothing_left(process)
     assert 0 == connected.broker.waiting(connected.broker.dead_letters)
 

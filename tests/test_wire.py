@@ -10,8 +10,7 @@ import pytest
 
 from functions.shared.events import Unacceptable
 from triggers import wire
-from triggers.ingress import message_of
-from triggers.wire import Wired
+from triggers.wire import Wired, message_of
 
 PLAIN = {"specversion": "1.0", "id": "a1", "source": "/pay/sale", "type": "homework.arch.pay.sale"}
 BINARY = {f"ce-{name}": value for name, value in PLAIN.items()} | {"Content-Type": "application/json"}
