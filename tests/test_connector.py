@@ -15,7 +15,6 @@ from tests.system import eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
-from triggers.amqp import Link
 from triggers.connector import Deployment, Taker, takers
 
 LATE = "homework.arch.test.late"
@@ -346,18 +345,6 @@ def test_after_a_restart_of_rabbitmq_everything_listed_is_served_again(restartab
     broker.publish("a")
     broker.publish_raw({**headers_of("b"), "type": LATE}, b"{}", "application/json")
     restartable.done("a", "b")
-
-
-def test_a_link_that_is_stopped_while_it_connects_does_not_stay(rabbitmq):
-    reached, go_on = threading.Event(), threading.Event()
-    link = Link(rabbitmq.url, lambda _: reached.set() or go_on.wait(30))
-    link.start()
-    assert reached.wait(30)
-    stopping = threading.Thread(target=link.stop)
-    stopping.start()
-    go_on.set()
-    stopping.join(5)
-    assert not stopping.is_alive()
 
 
 # -- what goes back -------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Serving ASGI over HTTP with uvicorn, which the functions framework brings for its own asynchronous side."""
 
+import signal
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 
@@ -39,10 +40,17 @@ def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = F
         backlog=512,
     )
     server = uvicorn.Server(config)
+    # uvicorn raises the signal again when it has served: as an ordinary end, so that what is to be done then is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     if workers > 1:
         _serve_many(config, server)
     else:
         server.run()
+
+
+def _end(*_: Any) -> NoReturn:
+    raise SystemExit(0)
 
 
 def _serve_many(config: uvicorn.Config, server: uvicorn.Server) -> None:
