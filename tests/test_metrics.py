@@ -152,11 +152,13 @@ def test_ended_orders_are_counted_by_status_and_reason(told, ended_order):
 @pytest.fixture
 def alone(fresh_database: Callable, secrets: Path, started_alone: Callable) -> Callable:
     """One function of an owner on a database where nobody else works: Flask's client, and SQL."""
-    url = fresh_database()
+    url, nowhere = fresh_database(), free_port()
     passwords = json.loads((secrets / "roles.json").read_text())
 
     def start_of(owner: str, name: str = "figures") -> tuple[Any, Rows]:
-        return started_alone(owner, name, DATABASE_URL=role_url(url, owner, passwords[owner])), Rows(url)
+        # Events of this database are for nobody: the system's broker would take them for its own.
+        told = {"DATABASE_URL": role_url(url, owner, passwords[owner]), "BROKER_URL": f"http://127.0.0.1:{nowhere}"}
+        return started_alone(owner, name, **told), Rows(url)
 
     return start_of
 
