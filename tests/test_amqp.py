@@ -1,4 +1,4 @@
-"""The connection to RabbitMQ: what is confirmed is there, what is acknowledged is gone, and it comes back by itself."""
+"""The connection to RabbitMQ: what is confirmed is there, what is acknowledged is gone, and it comes back."""
 
 import asyncio
 import threading
@@ -301,7 +301,12 @@ def test_what_one_turn_of_the_loop_writes_leaves_in_one_piece(queue):
     async def story(link: Link) -> list[int]:
         pieces: list[int] = []
         transport = link._connection._transport
-        link._connection._transport = SimpleNamespace(write=lambda data: pieces.append(len(data)) or transport.write(data))
+
+        def write(data: bytes) -> None:
+            pieces.append(len(data))
+            transport.write(data)
+
+        link._connection._transport = SimpleNamespace(write=write)
         await link.publish([queue.message(str(n)) for n in range(20)])
         link._connection._transport = transport
         return pieces

@@ -1,20 +1,17 @@
-"""Functions behind our own server: work waits for threads, probes and slow clients do not; answers as the framework's."""
+"""Functions behind our own server: work waits for threads, probes and slow clients do not."""
 
 import json
 import re
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import functions_framework
 import pytest
-import urllib3
 
 from schemas.events import ALL
 from tests.clients import API

@@ -1,16 +1,14 @@
-"""A trigger when RabbitMQ says no, says nothing or says it late, and when we are wrong: every delivery comes again."""
+"""A trigger when RabbitMQ says no or nothing, and when the fault is ours: every delivery comes again."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pika
 import pytest
 
 from tests.broker import TYPES, Broker
-from tests.fakes import Call, FakeFunction, Reply, nothing
+from tests.fakes import Call, Reply, nothing
 from tests.system import eventually
 from tests.test_dispatcher import REPLY_TYPE, broker, reply_to
 from tools.local.rabbitmq import RabbitMQ
