@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -18,10 +19,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from functions.auth import tokens
-from functions.shared import bearer, call, settings
+from functions.order import outbox
+from functions.order.sender import Sender
+from functions.shared import bearer, call
 from functions.shared import database as connections
+from functions.shared.logs import JsonLine, log
+from functions.shared.settings import read
+from tests.fakes import FakeFunction
 from tests.system import Http, Rows, System
 from tools.install import install, owners
+from tools.local.environment import role_url
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
@@ -216,7 +223,7 @@ def started_alone(function_environment: Callable, monkeypatch: pytest.MonkeyPatc
 
 def _forget_what_was_read() -> None:
     """Settings and what was made of them, and this thread's connection: another owner has another role."""
-    for cached in (settings.read, bearer.public_keys, call._listed, tokens._signing_key):
+    for cached in (read, bearer.public_keys, call._listed, tokens._signing_key):
         cached.cache_clear()
     if connected := getattr(connections._of_thread, "database", None):
         connected.close()
@@ -251,3 +258,71 @@ def restocked(system: System) -> None:
     system.sql.rows(
         "UPDATE store.dishes SET opening_stock = opening_stock + 10, in_stock = in_stock + 10 WHERE id <= 5"
     )
+
+
+# Functions in the test's own process
+
+
+@pytest.fixture(scope="module")
+def admin(fresh_database: Callable[[], str]) -> Rows:
+    """SQL as the administrator, in a database of the module's own."""
+    return Rows(fresh_database())
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Set variables, as if the process had been started with them."""
+
+    def change(**values: str) -> None:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        _forget_what_was_read()
+
+    yield change
+    monkeypatch.undo()
+    _forget_what_was_read()
+
+
+@pytest.fixture
+def become(admin: Rows, settings: Callable, secrets: Path) -> Callable[[str], None]:
+    """Connect as an owner's role from now on."""
+    passwords = json.loads((secrets / "roles.json").read_text())
+    return lambda owner: settings(DATABASE_URL=role_url(admin.url, owner, passwords[owner]))
+
+
+@pytest.fixture
+def billing(become: Callable, admin: Rows) -> Rows:
+    """Billing's database, with a rich client."""
+    become("billing")
+    admin.rows(
+        "INSERT INTO billing.clients (username, opening, balance) VALUES ('user1', 1000, 1000) "
+        "ON CONFLICT (username) DO UPDATE SET balance = 1000"
+    )
+    return admin
+
+
+@pytest.fixture
+def broker(
+    become: Callable, settings: Callable, admin: Rows, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FakeFunction]:
+    """A broker that takes everything, and the order's empty outbox with a sender of its own."""
+    become("order")
+    fake = FakeFunction(lambda _: (202, {}, b""))
+    settings(BROKER_URL=fake.url)
+    monkeypatch.setattr(outbox, "_sender", Sender(outbox._send_now, catch_up=lambda: outbox.flush(age=0)))
+    monkeypatch.setattr(outbox.broker._Known, "takes_batches", True)
+    admin.rows('DELETE FROM "order".outbox')
+    yield fake.start()
+    fake.stop()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What is logged."""
+    found: list[str] = []
+    log("ready", level=logging.DEBUG)
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(JsonLine().format(record))
+    logging.getLogger("food").addHandler(handler)
+    yield found
+    logging.getLogger("food").removeHandler(handler)

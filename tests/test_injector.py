@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from schemas.events import ALL
+from triggers import injector
 from triggers.injector import difference, main
 from triggers.stack import PREFIX, load
 
@@ -47,8 +48,15 @@ def test_the_same_injection_again_changes_nothing(beside, system):
     first, second = beside(*words), beside(*words)
 
     assert "payments\n  + {" in first.output
-    assert "no row changed" in second.output
+    assert "no row changed: decided before, or nothing to decide" in second.output
+    assert answer_of(first) == answer_of(second)
     system.sql.rows("DELETE FROM pay.payments WHERE order_id = 'injected-twice'")
+
+
+def answer_of(result: Result) -> str:
+    """The answer as it is shown, without its time."""
+    told = result.output[result.output.index("answer 200") : result.output.index("\nrows of")]
+    return "\n".join(line for line in told.splitlines() if "ce-time" not in line)
 
 
 def test_order_user_and_amount_can_be_chosen(beside, system, new_user):
@@ -79,13 +87,38 @@ def test_the_data_can_come_from_a_file_and_a_refusal_is_shown(beside, system, tm
     assert "no row changed" in result.output
 
 
-def test_it_can_go_through_the_broker(beside, system, monkeypatch):
+@pytest.fixture
+def by_broker(beside, monkeypatch, system):
+    """The same, through the broker."""
     monkeypatch.setenv("BROKER_URL", system.place.broker)
-    result = beside("--event", "store.cancelBookingFood", "--order", "injected-broker", "--broker")
+    return lambda *words: beside(*words, "--broker")
+
+
+def test_it_can_go_through_the_broker_and_waits_for_the_change(by_broker, system):
+    result = by_broker("--event", "notification.email", "--order", "injected-broker")
 
     assert result.exit_code == 0, result.output
     assert "answer 202" in result.output
-    assert "inbox\n  + {" in result.output
+    assert "emails\n  + {" in result.output
+    system.sql.rows("DELETE FROM notification.emails WHERE order_id = 'injected-broker'")
+
+
+def test_through_the_broker_the_same_again_is_told_to_have_changed_nothing(by_broker, system, monkeypatch):
+    monkeypatch.setattr(injector, "CHANGE_WITHIN", 1)
+    for _ in range(2):
+        result = by_broker("--event", "notification.email", "--order", "injected-again")
+    system.sql.rows("DELETE FROM notification.emails WHERE order_id = 'injected-again'")
+
+    assert injector.NOT_SEEN in result.output
+
+
+def test_a_dead_letter_is_told_with_its_reason(by_broker, tmp_path):
+    file = tmp_path / "data.json"
+    file.write_text(json.dumps({"orderId": "injected-dead", "amount": "much"}))
+    result = by_broker("--event", "pay.sale", "--data", str(file))
+
+    assert "dead letter" in result.output
+    assert "amount: expected a number with at most two places, got 'much'" in result.output
 
 
 def test_without_a_known_database_the_rows_are_not_shown(inject, system, monkeypatch):
@@ -120,3 +153,4 @@ def test_every_event_can_be_injected():
 def test_the_difference_shows_rows_that_went_and_rows_that_came():
     before, after = {"a": {"1", "2"}, "b": set()}, {"a": {"2", "3"}, "b": set()}
     assert difference(before, after) == ["a", "  - 1", "  + 3"]
+    assert difference(before, before) == []

@@ -1,141 +1,37 @@
-"""What every function stands on: settings, database, the step's promise, the outbox, forgetting."""
+"""What every function stands on: settings, database, the step's promise, the outbox."""
 
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from flask import Request
+from cloudevents.http import CloudEvent
 from pydantic import BaseModel, Field, ValidationError
-from werkzeug.test import EnvironBuilder
 
-from functions.billing.forget import forget
 from functions.billing.refund import refund
 from functions.billing.withdraw import withdraw
 from functions.order import outbox
+from functions.order.broker import AT_A_TIME
 from functions.order.flush import flush
-from functions.order.purge import purge
-from functions.pay.sale import sale
+from functions.order.notice import notice_event
+from functions.order.opening import event_id, opening_event
 from functions.shared import call as calls
-from functions.shared import database, events, exact_json, probes, traces
+from functions.shared import database, exact_json, probes, traces
 from functions.shared.cron import scheduled
-from functions.shared.logs import JsonLine, log
+from functions.shared.decisions import Decisions
+from functions.shared.logs import log
 from functions.shared.refusals import explain
+from functions.shared.request import Headers, Request
 from functions.shared.settings import DatabaseSettings, Misconfigured, Settings, read
 from functions.shared.step import step
-from schemas.events import ALL
+from schemas.events import Sale
 from tests.fakes import FakeFunction
+from tests.kit import BATCH, STRUCTURED, Reply, ask, event, send, send_binary, timeless
 from tests.system import Rows, eventually
-from tools.local.environment import role_url
 from tools.local.processes import free_port
-
-BATCH = "application/cloudevents-batch+json"
-STRUCTURED = "application/cloudevents+json"
-
-
-class Reply:
-    """A function's answer."""
-
-    def __init__(self, answer: tuple[Any, int, dict[str, str]]):
-        body, self.status, self.headers = answer
-        self.text = body.decode() if isinstance(body, bytes) else body
-
-    @property
-    def json(self) -> Any:
-        return exact_json.loads(self.text)
-
-    @property
-    def event(self) -> tuple[str | None, str | None]:
-        return self.headers.get("ce-type"), self.headers.get("ce-id")
-
-
-def ask(
-    function: Callable, body: str | bytes = b"", *, method: str = "POST", path: str = "/", **headers: str
-) -> Reply:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    builder = EnvironBuilder(method=method, path=path, data=body, headers=named)
-    return Reply(function(Request(builder.get_environ())))
-
-
-def event(short: str, order: str, **changes: Any) -> dict[str, Any]:
-    """An event of the saga; `data_` changes its data."""
-    data = {**ALL[short].example, "orderId": order, **changes.pop("data_", {})}
-    attributes = {"specversion": "1.0", "id": f"{short}-{order}", "source": "/test", "type": f"homework.arch.{short}"}
-    return {**attributes, "subject": order, "datacontenttype": "application/json", **changes, "data": data}
-
-
-def send(function: Callable, *sent: dict[str, Any]) -> Reply:
-    """One structured, several as a batch."""
-    if len(sent) > 1:
-        return ask(function, exact_json.dumps(list(sent)), Content_Type=BATCH)
-    return ask(function, exact_json.dumps(sent[0]), Content_Type=STRUCTURED)
-
-
-def send_binary(function: Callable, sent: dict[str, Any]) -> Reply:
-    headers = {f"ce-{name}": value for name, value in sent.items() if name not in ("data", "datacontenttype")}
-    return ask(function, exact_json.dumps(sent["data"]), Content_Type="application/json", **headers)
-
-
-@pytest.fixture(scope="module")
-def admin(fresh_database: Callable[[], str]) -> Rows:
-    made = Rows(fresh_database())
-    made.url = f"postgresql://{made._address['user']}:{made._address['password'] or ''}@{made._address['host']}"
-    made.url += f":{made._address['port']}/{made._address['database']}"
-    return made
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Set variables, as if the process had been started with them."""
-
-    def forget_all() -> None:
-        read.cache_clear()
-        calls._listed.cache_clear()
-        if connection := getattr(database._of_thread, "database", None):
-            connection.close()
-
-    def change(**values: str) -> None:
-        for name, value in values.items():
-            monkeypatch.setenv(name, value)
-        forget_all()
-
-    yield change
-    monkeypatch.undo()
-    forget_all()
-
-
-@pytest.fixture
-def become(admin: Rows, settings: Callable, secrets: Any) -> Callable[[str], None]:
-    """Connect as an owner's role from now on."""
-    passwords = json.loads((secrets / "roles.json").read_text())
-    return lambda owner: settings(DATABASE_URL=role_url(admin.url, owner, passwords[owner]))
-
-
-@pytest.fixture
-def billing(become: Callable, admin: Rows) -> Rows:
-    """Billing's database, with a rich client."""
-    become("billing")
-    admin.rows(
-        "INSERT INTO billing.clients (username, opening, balance) VALUES ('user1', 1000, 1000) "
-        "ON CONFLICT (username) DO UPDATE SET balance = 1000"
-    )
-    return admin
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """What is logged."""
-    found: list[str] = []
-    log("ready", level=logging.DEBUG)
-    handler = logging.Handler()
-    handler.emit = lambda record: found.append(JsonLine().format(record))
-    logging.getLogger("food").addHandler(handler)
-    yield found
-    logging.getLogger("food").removeHandler(handler)
 
 
 def balance(rows: Rows) -> Decimal:
@@ -364,7 +260,7 @@ def test_a_batch_with_a_bad_event_is_not_done_at_all(billing, bad):
     good = [event("billing.withdraw", f"c{n}") for n in range(3)]
     assert 500 == send(withdraw, *good, event("billing.withdraw", "c9", **bad)).status
     assert 1000 == balance(billing)
-    assert 0 == billing.value("SELECT count(*) FROM billing.inbox WHERE subject LIKE 'c_'")
+    assert 0 == billing.value("SELECT count(*) FROM billing.charges WHERE order_id LIKE 'c_'")
 
 
 def test_a_batch_whose_last_event_fails_at_work_is_not_done_at_all(billing):
@@ -376,14 +272,14 @@ def test_a_batch_whose_last_event_fails_at_work_is_not_done_at_all(billing):
         503 == send(refund, event("billing.refund", "d1", **lost), event("billing.refund", "nobody", **lost)).status
     )
     assert taken == balance(billing)
-    assert 0 == billing.value("SELECT count(*) FROM billing.inbox WHERE subject = 'd1' AND function = 'refund'")
+    assert 2 == billing.value("SELECT count(*) FROM billing.charges WHERE order_id LIKE 'd_' AND refunded_at IS NULL")
 
 
 def test_an_event_twice_in_one_batch_has_one_effect(billing):
     sent = event("billing.withdraw", "t1")
     reply = send(withdraw, sent, event("billing.withdraw", "t2"), sent)
     assert ["t1", "t2", "t1"] == [one["subject"] for one in reply.json]
-    assert reply.json[0] == reply.json[2]
+    assert timeless(reply.json[0]) == timeless(reply.json[2])
     assert 1000 - 2 * Decimal("76.09") == balance(billing)
 
 
@@ -453,7 +349,7 @@ def test_only_a_post_brings_an_event(method):
 
 def test_without_its_database_a_step_asks_for_a_pause(settings):
     settings(DATABASE_URL=f"postgresql://x@127.0.0.1:{free_port()}/x")
-    reply = send(sale, event("pay.sale", "x1"))
+    reply = send(withdraw, event("billing.withdraw", "x1"))
     assert (503, "1") == (reply.status, reply.headers["Retry-After"])
 
 
@@ -466,11 +362,8 @@ def test_an_event_that_comes_too_early_is_to_come_again_without_a_pause():
 
 @pytest.mark.usefixtures("billing")
 def test_a_bug_is_500_and_may_be_tried_again(lines):
-    from functions.shared.database import Database
-    from schemas.events import Sale
-
     @step
-    def broken(order: Sale, _: Database) -> None:
+    def broken(order: Sale, _: Decisions) -> None:
         raise KeyError(order.order_id)
 
     reply = send(broken, event("pay.sale", "bug1"))
@@ -481,17 +374,12 @@ def test_a_bug_is_500_and_may_be_tried_again(lines):
 
 @pytest.mark.usefixtures("billing")
 def test_a_step_after_which_nothing_follows_answers_204_again_and_again():
-    from functions.shared.database import Database
-    from schemas.events import Sale
-
-    worked: list[str] = []
-
     @step
-    def last(order: Sale, _: Database) -> None:
-        worked.append(order.order_id)
+    def last(order: Sale, db: Decisions) -> None:
+        db.row("SELECT CAST(:order AS text)", order=order.order_id)
 
     assert [204, 204] == [send(last, event("pay.sale", "last1")).status for _ in range(2)]
-    assert (["last1"], "[]") == (worked, send(last, *[event("pay.sale", "last1")] * 2).text)
+    assert "[]" == send(last, *[event("pay.sale", "last1")] * 2).text
 
 
 @pytest.mark.usefixtures("billing")
@@ -503,7 +391,7 @@ def test_the_log_tells_the_event_and_its_outcome_and_never_an_address(lines):
         "function": "/billing/withdraw", "type": "homework.arch.billing.withdraw", "id": "billing.withdraw-l1",
         "order": "l1", "outcome": "handled",
     }.items() <= first.items()  # fmt: skip
-    assert first["ms"] > 0 and "answered again" == again["outcome"]
+    assert first["ms"] > 0 and "handled" == again["outcome"]
 
 
 def test_no_mail_address_gets_into_log_or_reason(become, lines):
@@ -520,8 +408,27 @@ def test_probes_are_answered_by_every_function(settings):
     assert [200, 200] == [ask(withdraw, method="GET", path=path).status for path in ("/_/health", "/_/ready")]
     settings(DATABASE_URL=f"postgresql://x@127.0.0.1:{free_port()}/x")
     assert [200, 503] == [ask(withdraw, method="GET", path=path).status for path in ("/_/health", "/_/ready")]
-    request = Request(EnvironBuilder(path="/_/ready").get_environ())
-    assert 200 == probes.answer(request, needs_database=False)[1]
+    assert 200 == probes.answer("/_/ready", needs_database=False)[1]
+
+
+@pytest.mark.usefixtures("billing")
+def test_a_function_is_ready_when_its_database_answers_and_not_only_took_its_connection():
+    def no_answer(*_: Any) -> None:
+        raise database.Unavailable("no answer")
+
+    assert 200 == ask(withdraw, method="GET", path="/_/ready").status
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database.Database, "together", no_answer)
+        assert 503 == ask(withdraw, method="GET", path="/_/ready").status
+
+
+@pytest.mark.usefixtures("billing")
+def test_a_request_of_our_server_is_answered_as_the_frameworks_is():
+    sent = event("billing.withdraw", "r1")
+    headers = Headers.of([("Content-Type", STRUCTURED)])
+    ours = Reply(withdraw(Request("POST", "/", headers, exact_json.dumps(sent).encode())))
+    theirs = send(withdraw, sent)
+    assert (200, ours.text, ours.event) == (theirs.status, theirs.text, theirs.event)
 
 
 # -- calling, clock -------------------------------------------------------------------------------------------------
@@ -567,74 +474,163 @@ def test_a_scheduled_function_tells_how_it_went(problem, status):
 # -- outbox ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def broker(become: Callable, settings: Callable, admin: Rows) -> Iterator[FakeFunction]:
-    """A broker that takes everything, and the order's empty outbox."""
-    become("order")
-    fake = FakeFunction(lambda _: (202, {}, b""))
-    settings(BROKER_URL=fake.url)
-    admin.rows('DELETE FROM "order".outbox')
-    yield fake.start()
-    fake.stop()
+ORDER = """
+    INSERT INTO "order".orders (order_id, msg_id, username, email, request, amount, status, redrive_at, reason)
+    VALUES (:id, :id, 'user1', 'user1@example.org', :request, 76.09, 'Accepted', now(), 'told')
+    ON CONFLICT (order_id) DO UPDATE SET status = 'Accepted'
+    RETURNING order_id, msg_id, username, email, request, reason
+"""
+REQUEST = {name: event("pay.sale", "x")["data"][name] for name in (
+    "amount", "discount", "quantity", "userName", "dishs", "deliveryDate", "deliveryHour")}  # fmt: skip
 
 
-def put(*ids: str) -> None:
+def order(admin: Rows, id: str) -> Any:
+    """The row of an accepted order."""
+    return admin.row(ORDER, id=id, request=exact_json.dumps(REQUEST))
+
+
+def opened(admin: Rows, *ids: str) -> list[CloudEvent]:
+    """The first events of new orders."""
+    return [opening_event(order(admin, id)) for id in ids]
+
+
+def put(*made: CloudEvent) -> None:
+    """Write that these are to be sent, and end before one is."""
     with database.transaction() as db:
-        for id in ids:
-            made = events.make(type="homework.arch.x.y", source="/x", id=id, subject=id, causation=id, data={"n": 1})
-            outbox.put(db, made)
+        for one in made:
+            outbox.put(db, one)
         db.forget_actions()
 
 
+def sent_to(broker: FakeFunction) -> list[dict[str, Any]]:
+    """The events that the broker was asked to take, whether alone or as a batch."""
+    bodies = [exact_json.loads(call.body) for call in broker.calls]
+    return [one for body in bodies for one in (body if isinstance(body, list) else [body])]
+
+
+def subjects(broker: FakeFunction) -> list[str]:
+    return [one["subject"] for one in sent_to(broker)]
+
+
 def kept(admin: Rows) -> list[tuple[str, str | None]]:
-    return [tuple(row) for row in admin.rows('SELECT id, refusal FROM "order".outbox ORDER BY position')]
+    """What is in the outbox: of which order, and why it was refused."""
+    return [tuple(row) for row in admin.rows('SELECT order_id, refusal FROM "order".outbox ORDER BY position')]
 
 
-def test_what_waits_is_sent_in_its_order_and_deleted(broker, admin):
-    put("o1", "o2", "o3")
-    put("o2")
+@pytest.fixture
+def at_once(broker: FakeFunction, settings: Any) -> FakeFunction:
+    """The flush takes up whatever waits, however young."""
+    settings(ORDER_OUTBOX_AGE_SECONDS="0")
+    return broker
+
+
+def test_what_waits_is_sent_in_its_order_and_deleted(at_once, admin):
+    put(*opened(admin, "o1", "o2", "o3"))
+    put(*opened(admin, "o2"))
     assert {"sent": 3} == ask(flush).json
-    assert ["o1", "o2", "o3"] == [json.loads(call.body)["id"] for call in broker.calls]
+    assert ["o1", "o2", "o3"] == subjects(at_once)
     assert [] == kept(admin)
 
 
+def test_a_row_of_the_version_before_with_a_whole_event_is_sent_as_it_is(at_once, admin):
+    whole = event("notification.email", "o9", id="whole")
+    insert = 'INSERT INTO "order".outbox (id, event, traceparent, tracestate) VALUES (:id, :event, NULL, NULL)'
+    admin.rows(insert, id="whole", event=exact_json.dumps(whole))
+    put(*opened(admin, "o1"))
+    assert {"sent": 2} == ask(flush).json
+    assert [whole["data"], "o1"] == [sent_to(at_once)[0]["data"], subjects(at_once)[1]]
+    assert [] == kept(admin)
+
+
+def test_many_events_are_one_request(at_once, admin):
+    put(*opened(admin, "o1", "o2", "o3"))
+    ask(flush)
+    assert [BATCH] == [call.headers["content-type"] for call in at_once.calls]
+
+
+def test_the_event_is_made_from_its_order_when_it_is_sent(at_once, admin):
+    (made,) = opened(admin, "o1")
+    put(made, notice_event(order(admin, "o1")))
+    ask(flush)
+    first, notice = sent_to(at_once)
+    assert (made["id"], "homework.arch.order.newOrder") == (first["id"], first["type"])
+    assert exact_json.dumps(made.data) == exact_json.dumps(first["data"])
+    assert ("homework.arch.notification.email", "told") == (notice["type"], notice["data"]["message"])
+
+
 @pytest.mark.parametrize("status", [None, 503, 500, 404])
-def test_while_the_broker_is_away_everything_stays(broker, admin, status):
-    put("o1", "o2")
+def test_while_the_broker_is_away_everything_stays(at_once, admin, status):
+    put(*opened(admin, "o1", "o2"))
     if status is None:
-        broker.stop()
-    broker.behave = lambda _: (status, {}, b"")
+        at_once.stop()
+    at_once.behave = lambda _: (status, {}, b"")
     assert {"sent": 0} == ask(flush).json
     assert [("o1", None), ("o2", None)] == kept(admin)
     if status is None:
-        broker.start()
-    broker.behave = lambda _: (202, {}, b"")
+        at_once.start()
+    at_once.behave = lambda _: (202, {}, b"")
     assert {"sent": 2} == ask(flush).json
 
 
-def test_an_event_that_the_broker_refuses_is_marked_and_holds_up_no_other(broker, admin):
-    broker.behave = lambda call: (400, {}, b"bad") if json.loads(call.body)["id"] == "o1" else (202, {}, b"")
-    put("o1", "o2")
+def test_an_event_that_the_broker_refuses_is_marked_and_holds_up_no_other(at_once, admin):
+    at_once.behave = lambda call: (400, {}, b"bad") if event_id("o1").encode() in call.body else (202, {}, b"")
+    put(*opened(admin, "o1", "o2"))
     assert {"sent": 1} == ask(flush).json
     assert [("o1", "400 bad")] == kept(admin)
+    calls = len(at_once.calls)
     assert {"sent": 0} == ask(flush).json
-    assert 2 == len(broker.calls)
+    assert calls == len(at_once.calls)
 
 
-@pytest.mark.usefixtures("admin")
-def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(broker):
+def test_a_broker_that_takes_no_batches_is_sent_single_events_from_then_on(at_once, admin):
+    at_once.behave = lambda call: (415 if call.is_batch else 202, {}, b"")
+    put(*opened(admin, "o1", "o2"))
+    assert {"sent": 2} == ask(flush).json
+    put(*opened(admin, "o3", "o4"))
+    assert {"sent": 2} == ask(flush).json
+    assert [BATCH, *[STRUCTURED] * 4] == [call.headers["content-type"] for call in at_once.calls]
+
+
+def test_a_broker_that_is_away_is_not_asked_for_each_event(at_once, admin):
+    at_once.behave = lambda call: (415 if call.is_batch else 503, {}, b"")
+    put(*opened(admin, *(f"o{n}" for n in range(20))))
+    assert {"sent": 0} == ask(flush).json
+    assert 1 + AT_A_TIME == len(at_once.calls)
+    assert 20 == len(kept(admin))
+
+
+def test_with_a_slow_broker_what_is_confirmed_in_time_is_kept_as_sent(at_once, admin, monkeypatch):
+    monkeypatch.setattr(outbox.broker, "LONGEST", 0.01)
+    monkeypatch.setattr(outbox.broker._Known, "takes_batches", False)
+    put(*opened(admin, *(f"o{n:02}" for n in range(20))))
+    slow = threading.Event()
+    at_once.behave = lambda _: (slow.wait(0.02) or 202, {}, b"")
+    with database.transaction() as db:
+        waiting = [outbox._outgoing(row) for row in db.rows(outbox.WAITING, age=0)]
+        assert AT_A_TIME == outbox._told(db, waiting, outbox.broker.post(waiting))
+    assert [f"o{n:02}" for n in range(AT_A_TIME, 20)] == [id for id, _ in kept(admin)]
+
+
+def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(at_once, admin):
     came = traces.Trace(f"00-{'a' * 32}-{'b' * 16}-01", "vendor=1")
     with traces.within(came):
-        put("traced")
-    put("untraced")
+        put(*opened(admin, "traced"))
+    put(*opened(admin, "untraced"))
     assert {"sent": 2} == ask(flush).json
-    traced, untraced = (call.headers for call in broker.calls)
+    traced, untraced = sent_to(at_once)
     assert came == (traced["traceparent"], traced["tracestate"])
     assert "traceparent" not in untraced
 
 
-@pytest.mark.usefixtures("admin")
-def test_two_flushes_at_once_send_everything_once(broker):
+def test_an_event_alone_has_its_trace_in_the_headers(at_once, admin):
+    came = traces.Trace(f"00-{'a' * 32}-{'b' * 16}-01", "vendor=1")
+    with traces.within(came):
+        put(*opened(admin, "traced"))
+    assert {"sent": 1} == ask(flush).json
+    assert came == tuple(at_once.calls[0].headers[name] for name in traces.NAMES)
+
+
+def test_two_flushes_at_once_send_everything_once(at_once, admin):
     started, go_on = threading.Event(), threading.Event()
 
     def slowly(_: Any) -> tuple[int, dict, bytes]:
@@ -642,85 +638,52 @@ def test_two_flushes_at_once_send_everything_once(broker):
         go_on.wait(10)
         return 202, {}, b""
 
-    broker.behave = slowly
-    put("o1", "o2")
+    at_once.behave = slowly
+    put(*opened(admin, "o1", "o2"))
     with ThreadPoolExecutor(1) as other:
         first = other.submit(ask, flush)
         started.wait(10)
         assert {"sent": 0} == ask(flush).json
         go_on.set()
         assert {"sent": 2} == first.result().json
-    assert ["o1", "o2"] == [json.loads(call.body)["id"] for call in broker.calls]
+    assert ["o1", "o2"] == subjects(at_once)
 
 
-def test_after_a_commit_the_outbox_is_flushed_without_the_clock(broker, admin):
+def test_after_a_commit_the_event_is_sent_without_the_clock(broker, admin):
+    (made,) = opened(admin, "n1")
     with database.transaction() as db:
-        outbox.put(
-            db, events.make(type="homework.arch.x.y", source="/x", id="n1", subject="n1", causation="n1", data={})
-        )
+        outbox.put(db, made)
     eventually(lambda: kept(admin) == [], "the outbox empty")
-    assert 1 == len(broker.calls)
+    assert ["n1"] == subjects(broker)
 
 
-# -- purge and forget -----------------------------------------------------------------------------------------------
-
-ORDER = """
-    INSERT INTO "order".orders (order_id, msg_id, username, email, request, amount, status, redrive_at, pay_status,
-                                store_status, delivery_status, ended_at, notified_at)
-    VALUES (:id, :id, 'u', 'u@x.ru', '{}', 1, :status, now(), 'Ok', 'Ok', 'Ok',
-            now() - CAST(CAST(:ended AS text) AS interval), now() - CAST(CAST(:notified AS text) AS interval))
-    ON CONFLICT DO NOTHING
-"""
-HANDLED = """INSERT INTO "order".inbox (function, source, id, subject) VALUES ('f', 's', :id, :id)
-             ON CONFLICT DO NOTHING"""
+def test_after_a_rollback_no_event_is_sent(broker, admin):
+    made, later = opened(admin, "n1", "n2")
+    with pytest.raises(KeyError), database.transaction() as db:
+        outbox.put(db, made)
+        raise KeyError
+    with database.transaction() as db:
+        outbox.put(db, later)
+    eventually(lambda: subjects(broker) == ["n2"], "the other event alone to be sent")
 
 
-@pytest.fixture
-def old_orders(become: Callable, settings: Callable, admin: Rows) -> Iterator[FakeFunction]:
-    """Orders of each kind, and the other owners' functions that forget."""
-    become("order")
-    admin.rows('DELETE FROM "order".orders')
-    for id, status, ended, notified in (
-        ("old", "Completed", "40 days", "40 days"),
-        ("young", "Completed", "1 day", "1 day"),
-        ("untold", "Completed", "40 days", None),
-        ("open", "Created", None, None),
-    ):
-        admin.rows(ORDER, id=id, status=status, ended=ended, notified=notified)
-        admin.rows(HANDLED, id=id)
-    fake = FakeFunction(lambda _: (200, {"Content-Type": "application/json"}, b'{"status":"OK"}')).start()
-    settings(FUNCTION_URL=fake.url + "/{name}")
-    yield fake
-    fake.stop()
+def test_the_flush_leaves_young_rows_to_whoever_has_written_them(broker, admin):
+    put(*opened(admin, "young", "old"))
+    admin.rows("""UPDATE "order".outbox SET written_at = now() - interval '3 seconds' WHERE order_id = 'old'""")
+    assert {"sent": 1} == ask(flush).json
+    assert ["old"] == subjects(broker)
+    assert [("young", None)] == kept(admin)
 
 
-def remembered(admin: Rows) -> set[str]:
-    return {row.subject for row in admin.rows("""SELECT subject FROM "order".inbox WHERE function = 'f'""")}
-
-
-def test_the_purge_forgets_old_settled_orders_and_no_others(old_orders, admin):
-    assert {"orders": 1} == ask(purge).json
-    assert {"young", "untold", "open"} == remembered(admin)
-    owners = ("pay", "billing", "store", "delivery", "notification")
-    assert [(f"/{owner}-forget", ["old"]) for owner in owners] == [
-        (call.path, json.loads(call.body)) for call in old_orders.calls
-    ]
-    assert {"orders": 0} == ask(purge).json
-
-
-def test_while_an_owner_is_away_nothing_counts_as_purged(old_orders, admin):
-    old_orders.behave = lambda call: (503 if "store" in call.path else 200, {}, b"{}")
-    assert 500 == ask(purge).status
-    assert "old" in remembered(admin)
-    old_orders.behave = lambda _: (200, {}, b"{}")
-    assert {"orders": 1} == ask(purge).json
-
-
-def test_a_duplicate_that_comes_after_the_purge_changes_nothing(billing):
-    sent = event("billing.withdraw", "p1")
-    first = send_binary(withdraw, sent)
-    assert {"status": "OK"} == ask(forget, '["p1"]', Content_Type="application/json", path="/internal/forget").json
-    assert 0 == billing.value("SELECT count(*) FROM billing.inbox WHERE subject = 'p1'")
-    late = send_binary(withdraw, sent)
-    assert (first.text, first.event) == (late.text, late.event)
-    assert Decimal("923.91") == balance(billing)
+def test_when_the_broker_is_back_what_was_left_is_sent_with_the_next_event(broker, admin):
+    broker.behave = lambda _: (503, {}, b"")
+    first, second = opened(admin, "n1", "n2")
+    with database.transaction() as db:
+        outbox.put(db, first)
+    broker.wait_for(1)
+    assert [("n1", None)] == kept(admin)
+    broker.behave = lambda _: (202, {}, b"")
+    with database.transaction() as db:
+        outbox.put(db, second)
+    eventually(lambda: kept(admin) == [], "the outbox empty")
+    assert ["n1", "n2", "n1"] == subjects(broker)

@@ -224,6 +224,81 @@ def test_owner_of_the_database_need_not_be_a_superuser(server: Postgres, root: P
     assert refusal(role_url(url, "tills", "t"), "SELECT * FROM orders.orders") == FORBIDDEN
 
 
+# What functions of the version with an inbox have prepared on connections that they keep.
+FIND = "SELECT source, id, reply FROM inbox WHERE function = :function AND id = ANY(CAST(:ids AS text[]))"
+REMEMBER = """
+    INSERT INTO inbox (function, source, id, subject, reply)
+    SELECT :function, * FROM unnest(CAST(:sources AS text[]), CAST(:ids AS text[]),
+                                    CAST(:subjects AS text[]), CAST(:replies AS text[]))
+"""
+FORGET = "DELETE FROM inbox WHERE subject = ANY(CAST(:subjects AS text[]))"
+PUT = """
+    INSERT INTO outbox (id, event, traceparent, tracestate) VALUES (:id, :event, :traceparent, :tracestate)
+    ON CONFLICT (id) DO NOTHING
+"""
+WAITS = """
+    SELECT id, event, traceparent, tracestate FROM outbox WHERE refusal IS NULL
+     ORDER BY position LIMIT 100 FOR UPDATE SKIP LOCKED
+"""
+ASKED = {"function": "withdraw", "ids": ["e1", "e2"]}
+HANDLED = {
+    "function": "withdraw", "sources": ["/s", "/s"], "ids": ["e1", "e2"], "subjects": ["o1", "o1"],
+    "replies": ["{}", None],
+}  # fmt: skip
+ROW = {"id": "e1", "event": "{}", "traceparent": None, "tracestate": None}
+
+
+@pytest.fixture
+def with_inbox(tmp_path: Path) -> Path:
+    """The tables as they were while steps had an inbox."""
+    root = tmp_path / "functions"
+    shutil.copytree(FUNCTIONS, root, ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "shared/tables/002_no_inbox.sql").unlink()
+    (root / "order/tables/003_outbox_names_orders.sql").unlink()
+    return root
+
+
+@pytest.mark.parametrize("owner", [owner for owner in owners() if owner not in ("auth", "ops")])
+def test_functions_with_an_inbox_go_on_while_it_is_taken_away(url: str, with_inbox: Path, owner: str):
+    migrate(url, PASSWORDS, with_inbox)
+    with connected(as_role(url, owner)) as function:
+        find, remember, forget = (function.prepare(sql) for sql in (FIND, REMEMBER, FORGET))
+        remember.run(**HANDLED)
+        assert len(find.run(**ASKED)) == 2
+        migrate(url, PASSWORDS, FUNCTIONS)
+        assert find.run(**ASKED) == []
+        remember.run(**HANDLED)
+        remember.run(**HANDLED)
+        forget.run(subjects=["o1"])
+        assert find.run(**ASKED) == []
+
+
+def test_functions_with_an_inbox_that_connect_anew_find_an_empty_one(url: str):
+    migrate(url, PASSWORDS, FUNCTIONS)
+    with connected(as_role(url, "billing")) as function:
+        function.run(REMEMBER, **HANDLED)
+        function.run(FORGET, subjects=["o1"])
+        assert function.run(FIND, **ASKED) == []
+
+
+def test_functions_that_write_whole_events_go_on_while_the_outbox_learns_of_orders(url: str, with_inbox: Path):
+    migrate(url, PASSWORDS, with_inbox)
+    with connected(as_role(url, "order")) as function:
+        put, waits = function.prepare(PUT), function.prepare(WAITS)
+        put.run(**ROW)
+        migrate(url, PASSWORDS, FUNCTIONS)
+        put.run(**ROW)
+        put.run(**ROW | {"id": "e2"})
+        assert [row[:2] for row in waits.run()] == [["e1", "{}"], ["e2", "{}"]]
+
+
+@pytest.mark.parametrize(("event", "order"), [("'{}'", "'o1'"), ("NULL", "NULL")])
+def test_an_outbox_row_has_its_event_or_its_order(url: str, event: str, order: str):
+    migrate(url, PASSWORDS, FUNCTIONS)
+    statement = f"INSERT INTO outbox (id, type, event, order_id) VALUES ('1', 't', {event}, {order})"
+    assert refusal(as_role(url, "order"), statement) == "23514"
+
+
 WAITING = "SELECT xact_start FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 

@@ -29,9 +29,7 @@ BEARER = [*NAMED, MENU, SLOTS]
 OPEN = ["/health", "/health/readiness", "/info"]
 
 DOORS = ["billing-internal-add", "billing-internal-withdraw", "billing-internal-get", "billing-client-create"]
-FORGETFUL = [f"{owner}-forget" for owner in ("pay", "billing", "store", "delivery", "notification")]
-OBJECTS = [*DOORS, "notification-find-email", "notification-missing"]
-INTERNAL = [*OBJECTS, *FORGETFUL]
+INTERNAL = [*DOORS, "notification-find-email", "notification-missing"]
 
 OK = {"status": "OK", "error": ""}
 ENVELOPE = ["errorCode", "errorMessage", "operationTime"]
@@ -409,22 +407,6 @@ def test_what_are_no_order_ids_is_refused(door, value):
     answer = door("notification-missing", {"orderIds": value})
     assert answer.status == 400
     assert answer.json["error"].startswith("orderIds")
-
-
-@pytest.mark.parametrize("name", FORGETFUL)
-def test_an_owner_forgets_the_events_of_the_orders_named_and_no_others(system, door, name):
-    owner = name.partition("-")[0]
-    forgotten, kept = uuid.uuid4().hex, uuid.uuid4().hex
-    for subject in (forgotten, kept):
-        system.sql.rows(
-            f"INSERT INTO {owner}.inbox (function, source, id, subject) VALUES ('x', '/test', :subject, :subject)",
-            subject=subject,
-        )
-    assert door(name, [forgotten]).text == '{"status":"OK"}'
-    left = system.sql.rows(f"SELECT subject FROM {owner}.inbox WHERE source = '/test'")
-    assert kept in [row.subject for row in left]
-    assert forgotten not in [row.subject for row in left]
-    door(name, [kept])
 
 
 # Balances

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from functions.order.purge import FORGETFUL
 from tools.declared import declared, statements, tables_of
 from tools.install import owners
 from triggers.stack import DEAD_LETTERS, ROOT, by_event, load
 
 FUNCTIONS = ROOT / "functions"
 FILES = sorted(path for path in FUNCTIONS.glob("*/*.py") if path.parent.name != "shared")
-DECORATORS = {"step", "rest", "scheduled", "forgetful"}
+DECORATORS = {"step", "rest", "scheduled"}
 NAMES = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(?:ONLY\s+)?(?:(\w+)\.)?(\w+)")
 # A word of the business would say that a part of the kit belongs to one owner.
 BUSINESS = {
@@ -118,10 +117,6 @@ def test_no_two_public_functions_share_a_path_and_a_method():
     assert len(listed) == len(set(listed))
 
 
-def test_the_purge_asks_every_owner_who_can_forget():
-    assert set(FORGETFUL) == {function.name for function in load() if function.target == "forget"}
-
-
 # Whose tables, whose words
 
 
@@ -190,7 +185,7 @@ def imported_by(source):
 def test_a_step_starts_without_what_it_does_not_use(entry):
     loaded = imported_by(entry.function.source)
 
-    assert not loaded & {"jwt", "cryptography", "argon2", "pika", "yaml", "gunicorn", "cronsim"}
+    assert not loaded & {"jwt", "cryptography", "argon2", "pika", "yaml", "uvicorn", "greenlet", "flask", "cronsim"}
 
 
 def test_keys_are_told_without_hashing_passwords():

@@ -42,7 +42,7 @@ def test_explain_answers_what_happens_when_billing_says_no():
 
     assert "billing-withdraw, functions/billing/withdraw.py" in told
     assert "payStatus: NotEnoughMoney, ClientNotFound" in told
-    assert "writes:     billing.charges, billing.clients, billing.inbox, billing.movements" in told
+    assert "writes:     billing.charges, billing.clients, billing.movements" in told
     assert "undone by:  functions/billing/refund.py" in told
     assert "make inject event=billing.withdraw" in told
 

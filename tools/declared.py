@@ -64,12 +64,12 @@ class Declared:
 
     @property
     def tables(self) -> tuple[set[str], set[str]]:
-        """The tables that its SQL writes, and those that it only reads, the inbox of a step included."""
+        """The tables that its SQL writes, and those that it only reads."""
         sql = [text for module in (self.module, *_siblings(self.module)) for text in statements(module)]
         known = tables_of(self.function.owner)
         written = {name for text in sql for name in WRITES.findall(text)} & known
         read = {name for text in sql for name in READS.findall(text)} & known
-        return written | ({"inbox"} if self.contract else set()), read - written
+        return written, read - written
 
 
 @cache

@@ -2,7 +2,7 @@
 
 Without options the event is the example that the schemas keep. Where the local system runs, its function is used;
 otherwise the database and this one function are started for the occasion. The same injection again is the same
-event, so it is answered from the inbox and changes nothing.
+event, so it is answered from what was decided and changes nothing.
 """
 
 import json
@@ -32,6 +32,12 @@ from triggers.stack import PREFIX, Function, Unknown, by_event
 SOURCE = "/injector"
 ROWS_SHOWN = 10_000
 PATIENCE = 20
+# Through the broker nobody tells that a step has found nothing to change: this long a change is waited for.
+CHANGE_WITHIN = 5
+UNCHANGED = "no row changed: decided before, or nothing to decide"
+NOT_SEEN = f"no row changed within {CHANGE_WITHIN} s: decided before, nothing to decide, or still on its way"
+
+DEAD_LETTER = "SELECT number, reason FROM ops.dead_letters WHERE id = :id AND function = :function"
 
 TABLES = """
     SELECT table_name FROM information_schema.tables
@@ -85,7 +91,7 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
         come = sorted(after[table] - before.get(table, set()))
         if gone or come:
             lines += [table, *(f"  - {row}" for row in gone), *(f"  + {row}" for row in come)]
-    return lines or ["no row changed"]
+    return lines
 
 
 @contextmanager
@@ -168,38 +174,47 @@ def describe(answer: urllib3.BaseHTTPResponse) -> str:
     return "\n".join([*lines, *(f"  {line}" for line in body.splitlines())])
 
 
-def through_broker(function: Function, event: str, database: str | None) -> urllib3.BaseHTTPResponse:
-    """Post to the broker's ingress and wait until the function has handled the event."""
+def through_broker(event: str) -> urllib3.BaseHTTPResponse:
+    """Post to the broker's ingress. Raises StartFailed where there is none."""
     running = Place.from_environment().running() or {}
     broker = os.environ.get("BROKER_URL") or running.get("broker")
     if not broker:
         raise StartFailed("--broker: expected a running system (make run) or BROKER_URL, found neither")
-    answer = post(broker, event)
-    if answer.status == 202 and database:
-        id = json.loads(event)["id"]
-        if not wait_until(lambda: _handled(database, function.owner, id), PATIENCE, every=0.1):
-            click.echo(f"not handled within {PATIENCE} s: look at the dead letters", err=True)
-    return answer
-
-
-def _handled(database: str, owner: str, id: str) -> bool:
-    with connected(database) as connection:
-        schema = pg8000.native.identifier(owner)
-        return bool(connection.run(f"SELECT 1 FROM {schema}.inbox WHERE id = :id", id=id))
+    return post(broker, event)
 
 
 def inject(function: Function, event: str, url: str | None, broker: bool, tell: Callable[[str], None]) -> int:
     """Do it and tell about it; gives the status of the answer."""
     with _addresses(function, url, broker) as (address, database):
         before = snapshot(database, function.owner) if database else {}
-        answer = through_broker(function, event, database) if broker else post(address, event)
+        answer = through_broker(event) if broker else post(address, event)
         tell(describe(answer))
         if database:
             tell(f"\nrows of {function.owner}, - before, + after:")
-            tell("\n".join(difference(before, snapshot(database, function.owner))))
+            tell("\n".join(_changes(function, event, database, before, wait=broker and answer.status == 202)))
         else:
             tell("\nrows not shown: set ADMIN_DATABASE_URL to the database behind that address")
     return answer.status
+
+
+def _changes(function: Function, event: str, database: str, before: Snapshot, wait: bool) -> list[str]:
+    """What changed in the owner's tables; what the broker has taken may change them later, or be a dead letter."""
+    if not wait:
+        return difference(before, snapshot(database, function.owner)) or [UNCHANGED]
+    found: list[str] = []
+
+    def is_seen() -> bool:
+        found[:] = difference(before, snapshot(database, function.owner)) or _dead_letter(function, event, database)
+        return bool(found)
+
+    wait_until(is_seen, CHANGE_WITHIN, every=0.1)
+    return found or [NOT_SEEN]
+
+
+def _dead_letter(function: Function, event: str, database: str) -> list[str]:
+    with connected(database) as connection:
+        letters = connection.run(DEAD_LETTER, id=json.loads(event)["id"], function=function.name)
+    return [f"dead letter {number}: {reason}" for number, reason in letters]
 
 
 def _addresses(function: Function, url: str | None, broker: bool) -> Any:

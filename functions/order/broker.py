@@ -4,6 +4,7 @@ Knative's takes single events only: then several are posted at a time, over conn
 """
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ NOT_NOW = ""
 AT_A_TIME = 8
 # A flush holds its rows locked while it posts; it must be over well before the database ends an idle transaction.
 TIMEOUT = urllib3.Timeout(connect=1, read=5)
+LONGEST = 8.0  # seconds, after which no further event is posted
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,19 @@ def post(waiting: Sequence[Outgoing]) -> list[str | None]:
 def _post_each(waiting: Sequence[Outgoing]) -> list[str | None]:
     if len(waiting) == 1:
         return [_post(waiting[0].text, waiting[0].headers)]
-    answers = [*_threads().map(lambda outgoing: _post(outgoing.text, outgoing.headers), waiting)]
-    if answers and not any(answer is not TAKEN for answer in answers):
+    answers = _post_until_away(waiting)
+    if answers and all(answer is TAKEN for answer in answers):
         _Known.takes_batches = False
     return answers
+
+
+def _post_until_away(waiting: Sequence[Outgoing]) -> list[str | None]:
+    """Several at a time; once the broker is away, or so slow that time is up, the others are not posted now."""
+    began, answers = time.monotonic(), []
+    while len(answers) < len(waiting) and NOT_NOW not in answers and time.monotonic() - began < LONGEST:
+        some = waiting[len(answers) : len(answers) + AT_A_TIME]
+        answers += _threads().map(lambda outgoing: _post(outgoing.text, outgoing.headers), some)
+    return answers + [NOT_NOW] * (len(waiting) - len(answers))
 
 
 def _post(body: str, headers: dict[str, str]) -> str | None:

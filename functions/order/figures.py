@@ -1,7 +1,7 @@
 """Tell how many orders stand where and what has waited longest, as Prometheus reads it.
 
 Open orders are few and found by the index of unsettled ones. Ended ones are counted for a day back, by the index of
-those that are not purged: a purge keeps them for a day at the least. So the cost does not grow with the table.
+their ends. So the cost does not grow with the table.
 """
 
 from typing import Any

@@ -21,7 +21,8 @@ def answer(path: str, needs_database: bool = True) -> Answer | None:
 
 def _ready() -> Answer:
     try:
-        with database.transaction():
-            return json_answer({"status": "UP"})
-    except database.Unavailable as problem:
+        with database.autocommit() as db:
+            db.row("SELECT 1 AS one")
+        return json_answer({"status": "UP"})
+    except (database.Unavailable, database.Conflict) as problem:
         return json_answer({"status": "DOWN", "error": str(problem)}, 503)

@@ -1,4 +1,4 @@
-"""Each event comes thrice, in any order, alone or in batches: the tables are the same as after a plain run."""
+"""Each event thrice, in any order, alone or in batches, or a month late: the tables are as after a plain run."""
 
 import json
 import random
@@ -6,13 +6,18 @@ import re
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from functions.shared import exact_json
 from functions.shared.events import BATCH, STRUCTURED
 from tests.conftest import User
+from tests.kit import timeless
 from tests.stories.conftest import Stage
 from tests.system import Answer
+from triggers.injector import snapshot
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 STORIES = ("completed", "no money", "sold out", "couriers busy")
@@ -72,21 +77,40 @@ def send(stage: Stage, events: list[str]) -> Answer:
     return step.post(data=f"[{','.join(events)}]", headers={"Content-Type": BATCH})
 
 
-def deliver(stage: Stage, events: list[str], dice: random.Random, batches: bool) -> None:
-    """Send all; what cannot be handled yet comes back to the end of the line, as a broker would do it."""
-    waiting = list(events)
+def answers(answer: Answer) -> list[dict[str, Any]]:
+    """The events of an answer, without their times."""
+    if answer.status == 204:
+        return []
+    if answer.headers["Content-Type"] == BATCH:
+        return [timeless(one) for one in exact_json.loads(answer.text)]
+    attributes = {name.lower()[3:]: value for name, value in answer.headers.items() if name.lower().startswith("ce-")}
+    return [timeless({"datacontenttype": "application/json", **attributes, "data": exact_json.loads(answer.text)})]
+
+
+def deliver(stage: Stage, events: list[str], dice: random.Random, batches: bool) -> list[dict[str, Any]]:
+    """Send all; what cannot be handled yet comes back to the end of the line, as a broker would do it.
+
+    Gives the events that were answered.
+    """
+    waiting, answered = list(events), []
     for _ in range(30):
         groups = grouped(waiting, dice) if batches else [[event] for event in waiting]
         waiting = []
         for group in groups:
             answer = send(stage, group)
             if answer.status in (200, 204):
+                answered += answers(answer)
                 continue
             assert answer.status == 503, answer.text
             # What failed as a batch is tried one by one.
-            waiting += [one for one in group if len(group) == 1 or send(stage, [one]).status == 503]
+            for one in group:
+                answer = answer if len(group) == 1 else send(stage, [one])
+                if answer.status == 503:
+                    waiting.append(one)
+                else:
+                    answered += answers(answer)
         if not waiting:
-            return
+            return answered
     raise AssertionError(f"never handled: {waiting}")
 
 
@@ -105,6 +129,15 @@ def grouped(events: list[str], dice: random.Random) -> list[list[str]]:
     return groups
 
 
+def assert_answered_alike(answered: list[dict[str, Any]]) -> None:
+    """Each event was answered thrice with the same event."""
+    by_id = defaultdict(list)
+    for event in answered:
+        by_id[event["id"]].append(event)
+    assert {len(same) for same in by_id.values()} == {3}
+    assert all(same == [same[0]] * 3 for same in by_id.values())
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("batches", [False, True], ids=["alone", "in batches"])
 def test_three_of_each_event_in_any_order_leave_the_same_tables(stage: Stage, batches: bool, seed: int):
@@ -117,11 +150,41 @@ def test_three_of_each_event_in_any_order_leave_the_same_tables(stage: Stage, ba
         orders[story] = order, str(uuid.uuid5(uuid.NAMESPACE_OID, salt + order))
         line += retold(events, scene, mixed[story], salt) * 3
     dice.shuffle(line)
-    deliver(stage, line, dice, batches)
+    answered = deliver(stage, line, dice, batches)
+    assert_answered_alike(answered)
     stage.settled(*(order for _, order in orders.values()))
 
     for story, (played, shuffled) in orders.items():
         assert plain[story].tables(played) == mixed[story].tables(shuffled), story
+
+
+@pytest.mark.parametrize("batches", [False, True], ids=["alone", "in batches"])
+def test_events_of_a_month_ago_in_any_order_move_nothing_and_are_answered_as_then(stage: Stage, batches: bool):
+    dice = random.Random(4)
+    scenes = {story: Scene(stage, story) for story in STORIES}
+    orders, line, then = {}, [], {}
+    for story, scene in scenes.items():
+        orders[story], events = scene.played()
+        then |= {event["id"]: timeless(event) for event in map(exact_json.loads, events)}
+        line += [a_month_ago(event) for event in events]
+    before = everything(stage)
+    dice.shuffle(line)
+    answered = deliver(stage, line, dice, batches)
+
+    assert everything(stage) == before
+    assert len(answered) == len(line) - 2 * len(STORIES)
+    assert [event for event in answered if event != then[event["id"]]] == []
+
+
+def a_month_ago(event: str) -> str:
+    """The event as a queue would give it out that has kept it for so long."""
+    return exact_json.dumps({**exact_json.loads(event), "time": (datetime.now(UTC) - timedelta(days=30)).isoformat()})
+
+
+def everything(stage: Stage) -> dict[str, Any]:
+    """Every row of every owner of the chain."""
+    owners = ("order", "pay", "billing", "store", "delivery", "notification")
+    return {owner: snapshot(stage.system.database_url, owner) for owner in owners}
 
 
 def test_the_events_of_a_story_are_all_known(stage: Stage):

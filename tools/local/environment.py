@@ -24,7 +24,6 @@ PREFIXES = (
     "SAGA_",
     "CRON_",
     "GATEWAY_TIMEOUT_",
-    "RETENTION_",
     "OTEL_",
 )
 
