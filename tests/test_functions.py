@@ -1,11 +1,12 @@
 """Functions behind our own server: work waits for threads, probes and slow clients do not."""
 
+import asyncio
 import json
 import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
@@ -19,6 +20,10 @@ from tests.processes import child, end, start
 from tests.system import Answer, Http, eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
+from triggers import asgi
+from triggers.functions import Functions
+from triggers.gateway import Gateway, GatewaySettings
+from triggers.ingress import Ingress, IngressSettings
 from triggers.stack import Function, by_event, load
 
 THREADS = 4
@@ -123,6 +128,32 @@ def test_a_bug_is_500_and_harms_no_other_request(running):
     assert 500 == running.http.post("/wrong").status
     assert 200 == running.http.post("/").status
     assert "RuntimeError: a bug" in running.process.log.read_text()
+
+
+async def _half_a_body() -> AsyncIterator[dict[str, Any]]:
+    yield {"type": "http.request", "body": b"half", "more_body": True}
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("app", ["functions", "gateway", "ingress"])
+def test_a_body_that_does_not_come_is_given_up(app, monkeypatch):
+    monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
+    settings = {"gateway": GatewaySettings(), "ingress": IngressSettings(amqp_url="amqp://x")}
+    sent: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        path = {"gateway": f"{API}/auth/token"}.get(app, "/")
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+        made = {"functions": lambda: Functions(1, alone=print), "gateway": lambda: Gateway(settings[app]),
+                "ingress": lambda: Ingress(settings[app])}[app]()  # fmt: skip
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        await made(scope, _half_a_body().__anext__, send)
+
+    asyncio.run(run())
+    assert 408 == sent[0]["status"]
 
 
 # -- HTTP -----------------------------------------------------------------------------------------------------------

@@ -183,6 +183,19 @@ def test_a_body_over_a_mebibyte_is_413(broker, ingress):
     assert 1024 * 1024 == len(broker.take(broker.queue("one"))[0].body)
 
 
+def test_what_rabbitmq_refuses_is_503_and_may_be_sent_again(broker, ingress):
+    full, type = f"{broker.exchange}.full", "homework.arch.test.full"
+    arguments = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    broker.channel.queue_declare(full, exclusive=True, arguments=arguments)
+    broker.channel.queue_bind(full, broker.exchange, "", {"x-match": "all", "type": type})
+    batch = json.dumps([{**EVENT, "id": id, "type": type} for id in ("a", "b")])
+    answer = ingress.post("/", data=batch, headers=BATCH)
+    assert (503, "1") == (answer.status, answer.headers["Retry-After"])
+    assert {"error": "RabbitMQ refused the message"} == answer.json
+    broker.channel.queue_purge(full)
+    assert 202 == ingress.post("/", data=json.dumps({**EVENT, "type": type}), headers=STRUCTURED).status
+
+
 # -- RabbitMQ away --------------------------------------------------------------------------------------------------
 
 

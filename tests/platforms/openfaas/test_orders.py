@@ -81,7 +81,8 @@ def test_a_gateway_that_is_killed_in_the_middle_of_orders_loses_none(stage, syst
     gateway = system.processes["openfaas"]
     gateway.process.kill()
     gateway.process.wait()
-    eventually(lambda: "function unavailable" in system.processes["connector"].log.read_text(), "the connector pausing")
+    log = system.processes["connector"].log
+    eventually(lambda: "function unavailable" in log.read_text(), "the connector pausing")
     gateway.ready = False
     gateway.start()
     system.ready("openfaas")
