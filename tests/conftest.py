@@ -222,11 +222,10 @@ def started_alone(function_environment: Callable, monkeypatch: pytest.MonkeyPatc
 
 
 def _forget_what_was_read() -> None:
-    """Settings and what was made of them, and this thread's connection: another owner has another role."""
+    """Settings and what was made of them, and connections: another owner has another role."""
     for cached in (read, bearer.public_keys, call._listed, tokens._signing_key):
         cached.cache_clear()
-    if connected := getattr(connections._of_thread, "database", None):
-        connected.close()
+    connections.pool.close()
 
 
 @pytest.fixture(scope="session")

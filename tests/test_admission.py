@@ -1,0 +1,122 @@
+"""Orders are accepted no faster than they end."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from functions.order import admission as rules
+from functions.order.admission import Admission
+from functions.shared.rest import Busy
+from tests.system import Rows, eventually
+
+ORDERS = """
+    INSERT INTO "order".orders (order_id, msg_id, username, email, request, amount, status, redrive_at, ended_at,
+                                pay_status, store_status, delivery_status, needs_attention_at)
+    SELECT :prefix || n, :prefix || n, 'user1', 'a@b.c', '{}', 1,
+           CASE WHEN CAST(:ended AS boolean) THEN 'Completed' ELSE 'Created' END, now(),
+           CASE WHEN CAST(:ended AS boolean) THEN now() END, 'Ok', 'Ok', 'Ok',
+           CASE WHEN CAST(:lost AS boolean) THEN now() END
+      FROM generate_series(1, CAST(:count AS integer)) AS n
+"""
+END = """UPDATE "order".orders SET status = 'Completed', ended_at = now() WHERE ended_at IS NULL"""
+
+
+@pytest.fixture
+def orders(admin: Rows, become, monkeypatch) -> Rows:
+    """Order's own database without any order, and waits that a test can wait for."""
+    become("order")
+    admin.rows('DELETE FROM "order".orders')
+    monkeypatch.setattr(rules, "LONGEST_WAIT", 0.2)
+    return admin
+
+
+def there_are(rows: Rows, count: int, *, ended: bool = False, lost: bool = False) -> None:
+    rows.rows(ORDERS, prefix=f"{ended}-{lost}-", count=count, ended=ended, lost=lost)
+
+
+def test_a_few_open_orders_make_nobody_wait(orders):
+    there_are(orders, rules.ALWAYS_TAKEN - 1)
+    began = time.monotonic()
+    Admission().wait()
+    assert 0.15 > time.monotonic() - began
+
+
+def test_many_open_orders_of_which_none_ends_are_busy(orders):
+    there_are(orders, rules.ALWAYS_TAKEN)
+    with pytest.raises(Busy, match="200 orders are open, and 0 end a second"):
+        Admission().wait()
+
+
+def test_a_backlog_that_ends_within_the_limit_makes_one_wait_and_no_more(orders):
+    there_are(orders, 400)
+    there_are(orders, 100, ended=True)  # 50 a second: eight seconds of work
+    began = time.monotonic()
+    Admission().wait()
+    assert 0.2 <= time.monotonic() - began < 5
+
+
+def test_a_backlog_that_takes_longer_than_the_limit_is_busy(orders, settings):
+    settings(ORDER_BACKLOG_SECONDS="7")
+    there_are(orders, 400)
+    there_are(orders, 100, ended=True)
+    with pytest.raises(Busy, match="400 orders are open, and 50 end a second"):
+        Admission().wait()
+
+
+def test_the_limit_is_off_by_one_word(orders, settings):
+    settings(ORDER_BACKLOG_SECONDS="off")
+    there_are(orders, 400)
+    Admission().wait()
+
+
+def test_orders_that_need_a_person_are_no_backlog(orders):
+    there_are(orders, 400, lost=True)
+    Admission().wait()
+
+
+def test_whoever_waits_goes_on_as_soon_as_orders_have_ended(orders, monkeypatch):
+    monkeypatch.setattr(rules, "LONGEST_WAIT", 30)
+    there_are(orders, 400)
+    admission = Admission()
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(admission.wait)
+        eventually(lambda: admission._standing.open == 400, "the backlog is known")
+        assert not waiting.done()
+        orders.rows(END)
+        assert waiting.result(timeout=5) is None
+
+
+def test_orders_accepted_since_the_last_look_count_too(orders):
+    there_are(orders, rules.ALWAYS_TAKEN - 2)
+    admission = Admission()
+    admission.wait()
+    admission._standing.at = float("inf")  # nobody looks again
+    admission.wait()
+    with pytest.raises(Busy):
+        admission.wait()
+
+
+def test_a_client_is_told_503_and_when_to_come_again_and_nothing_is_kept(system, new_user):
+    user = new_user(balance=10)
+    system.sql.rows(ORDERS, prefix="stuck-", count=300, ended=False, lost=False)
+    try:
+        body = {"msgId": "busy", "amount": 1, "userName": user.username, "dishs": [{"menuId": 1, "count": 1}],
+                "deliveryDate": "03.02.2023", "deliveryHour": 1}  # fmt: skip
+        answer = eventually(lambda: refused(system, body, user.token), "the backlog is seen")
+        assert ("1", "Service Unavailable") == (answer.headers["Retry-After"], answer.json["error"])
+        body["msgId"] = "busy-2"
+        assert 503 == order(system, body, user.token).status
+        assert 0 == system.sql.value("""SELECT count(*) FROM "order".orders WHERE msg_id = 'busy-2'""")
+    finally:
+        system.sql.rows("""DELETE FROM "order".orders WHERE order_id LIKE 'stuck-%'""")
+    eventually(lambda: order(system, body, user.token).status == 200, "orders are accepted again")
+
+
+def order(system, body, token):
+    return system.gateway.post("/ui-api-service/api/v1/external/order", json=body, token=token)
+
+
+def refused(system, body, token):
+    answer = order(system, body, token)
+    return answer if answer.status == 503 else None
