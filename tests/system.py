@@ -134,6 +134,7 @@ class System:
     """
 
     starts_within = 60
+    exchange = "food.events"
 
     def __init__(
         self,
