@@ -15,11 +15,11 @@ from tests.processes import end, start, told, trigger
 from tests.system import eventually
 from tools.local.children import Child
 from tools.local.rabbitmq import RabbitMQ
+from triggers.topology import RETRY_QUEUES
 
 KEEPER = "ops-dead-letter"
 TYPES = {"one": "homework.arch.test.one", "two": "homework.arch.test.two"}
 CLASSIC = {"x-queue-type": "classic"}
-ROOMS = 8
 
 
 def stack_file(directory: Path) -> Path:
@@ -88,7 +88,7 @@ class Broker:
     def queue(self, name: str) -> str:
         return f"{self.exchange}.{name}"
 
-    def room(self, number: int) -> str:
+    def retry_queue(self, number: int) -> str:
         return f"{self.exchange}.retry.{number}"
 
     def publish(self, *ids: str, to: str = "one", body: bytes = b"{}", **more: Any) -> None:
@@ -151,7 +151,7 @@ class Broker:
         """After the dispatcher's end every event of the two triggers is acknowledged, none is on its way."""
         assert 0 == end(process)
         assert [0, 0] == [self.waiting(self.queue(name)) for name in TYPES]
-        assert [0] * ROOMS == [self.waiting(self.room(number)) for number in range(ROOMS)]
+        assert [0] * RETRY_QUEUES == [self.waiting(self.retry_queue(number)) for number in range(RETRY_QUEUES)]
 
     def listen(self, type: str) -> str:
         """A queue that gets the events of a type, as a trigger's would."""
@@ -190,9 +190,9 @@ class Broker:
     def _delete(self) -> None:
         if self.channel.is_closed:
             self.connect()
-        rooms = [self.room(number) for number in range(ROOMS)]
-        for queue in (*map(self.queue, TYPES), *rooms, self.dead_letters):
+        retry_queues = [self.retry_queue(number) for number in range(RETRY_QUEUES)]
+        for queue in (*map(self.queue, TYPES), *retry_queues, self.dead_letters):
             self.channel.queue_delete(queue)
-        for exchange in (self.exchange, *rooms):
+        for exchange in (self.exchange, *retry_queues):
             self.channel.exchange_delete(exchange)
         self.channel.connection.close()

@@ -76,9 +76,9 @@ class FakeFunction:
                 if status != 204:
                     self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
-                self.wfile.write(text)
+                self.wfile.write(b"" if self.command == "HEAD" else text)
 
-            do_GET = do_POST = do_PUT = do_DELETE = answer
+            do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -134,7 +134,6 @@ class System:
     """
 
     starts_within = 60
-    exchange = "food.events"
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there_is_named_in_one_line():
 
 
 def test_a_setting_of_the_function_that_is_missing_ends_it_with_one_line():
-    answer = run("triggers.alone", **SALE)
+    answer = run("triggers.alone", FUNCTION_SOURCE="functions/pay/confirm_sale.py", FUNCTION_TARGET="confirm_sale")
     assert 1 == answer.returncode
     assert ["cannot start: DATABASE_URL is not set: PostgreSQL address of the owner's role"] == (
         answer.stderr.splitlines()

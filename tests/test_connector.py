@@ -15,7 +15,6 @@ from tests.system import eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
-from triggers.amqp import Link
 from triggers.connector import Deployment, Taker, takers
 
 LATE = "homework.arch.test.late"
@@ -228,7 +227,7 @@ def test_a_function_that_is_removed_disturbs_no_other(connected):
     assert "RabbitMQ channel closed" not in connected.broker.processes[-1].log.read_text()
 
 
-def test_what_is_in_hand_when_a_function_is_removed_goes_back_to_its_queue(connected):
+def test_what_is_in_flight_when_a_function_is_removed_goes_back_to_its_queue(connected):
     gate = threading.Event()
     connected.gateway.behave = lambda call: gate.wait(30) and nothing(call)
     connected.start()
@@ -277,16 +276,16 @@ def test_a_gateway_that_is_away_for_a_while_loses_nothing_and_costs_no_tries(con
     connected.broker.consumed("one")
     connected.gateway.server.stop()
     connected.broker.publish("a", "b")
-    eventually(lambda: out_of_work(connected), "the trigger pausing")
+    eventually(lambda: unavailable(connected), "the trigger pausing")
     connected.gateway.server.start()
     connected.done("a", "b")
     connected.broker.nothing_left(process)
     assert 0 == connected.broker.waiting(connected.broker.dead_letters)
 
 
-def out_of_work(connected: Connected) -> list[str]:
+def unavailable(connected: Connected) -> list[str]:
     outcomes = (line["outcome"] for line in connected.said("delivery"))
-    return [outcome for outcome in outcomes if outcome.startswith("function out of work")]
+    return [outcome for outcome in outcomes if outcome.startswith("function unavailable")]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +298,7 @@ def test_an_answer_that_is_not_the_functions_own_costs_no_tries(connected, statu
     process = connected.start(DISPATCHER_TRIES=1)
     connected.broker.publish("a")
     connected.done("a")
-    assert [f"function out of work: {status} no"] * 2 == out_of_work(connected)
+    assert [f"function unavailable: {status} no"] * 2 == unavailable(connected)
     connected.broker.nothing_left(process)
     assert 0 == connected.broker.waiting(connected.broker.dead_letters)
 
@@ -346,18 +345,6 @@ def test_after_a_restart_of_rabbitmq_everything_listed_is_served_again(restartab
     broker.publish("a")
     broker.publish_raw({**headers_of("b"), "type": LATE}, b"{}", "application/json")
     restartable.done("a", "b")
-
-
-def test_a_link_that_is_stopped_while_it_connects_does_not_stay(rabbitmq):
-    reached, go_on = threading.Event(), threading.Event()
-    link = Link(rabbitmq.url, lambda _: reached.set() or go_on.wait(30))
-    link.start()
-    assert reached.wait(30)
-    stopping = threading.Thread(target=link.stop)
-    stopping.start()
-    go_on.set()
-    stopping.join(5)
-    assert not stopping.is_alive()
 
 
 # -- what goes back -------------------------------------------------------------------------------------------------

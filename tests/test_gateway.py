@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ FUNCTIONS = {
     "myself": {"caller": "bearer", "method": "GET", "path": "/users/me"},
     "inside": {"caller": "internal", "method": "POST", "path": "/inside"},
     "step": {"caller": "broker", "topic": "homework.arch.x.y"},
+    "look": {"caller": "public", "method": "HEAD", "path": "/users/{id}"},
     "away": {"caller": "public", "method": "GET", "path": "/away"},
 }
 
@@ -94,7 +97,7 @@ def test_what_nobody_may_reach_is_404(http, function, path):
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed"), [("/users/7", "GET, PUT"), ("/people/7", "GET"), ("/users/me", "GET, PUT")]
+    ("path", "allowed"), [("/users/7", "GET, HEAD, PUT"), ("/people/7", "GET"), ("/users/me", "GET, HEAD, PUT")]
 )
 def test_another_method_is_405_with_all_that_are_allowed(http, path, allowed):
     answer = http.delete(path)
@@ -144,6 +147,24 @@ def test_a_function_that_is_away_is_503_as_json(http):
     answer = http.get("/away")
     assert (503, "Service Unavailable", "/away") == error(answer)
     assert "1" == answer.headers["Retry-After"]
+
+
+def test_the_answer_to_head_has_the_functions_length_and_no_body(http, function):
+    function.behave = lambda _: (200, {}, b"five!")
+    answer = http.request("HEAD", "/users/7")
+    assert (200, "5", "") == (answer.status, answer.headers["Content-Length"], answer.text)
+    assert [("HEAD", "/function/look/users/7")] == reached(function)
+
+
+def test_a_function_that_never_answers_is_503_in_time_and_holds_up_nobody(http, function):
+    release = threading.Event()
+    function.behave = lambda call: (release.wait(30) and 200, {}, b"") if "slow" in call.path else (200, {}, b"quick")
+    with ThreadPoolExecutor(40) as pool:
+        slow = [pool.submit(http.get, "/users/slow") for _ in range(40)]
+        function.wait_for(40)
+        assert "quick" == http.get("/users/7").text
+        assert {503} == {call.result().status for call in slow}
+    release.set()
 
 
 def test_a_probe_is_answered_by_the_gateway_itself(http, function):

@@ -19,6 +19,7 @@ EVENT = {"specversion": "1.0", "id": "a", "source": "/test", "type": TYPES["one"
 BINARY = {f"ce-{name}": value for name, value in EVENT.items()} | {"Content-Type": "application/json"}
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
+TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"
 PROCESSES = ["ingress", "dispatcher", "cron", "gateway", "injector"]
 
 
@@ -80,6 +81,29 @@ def test_a_structured_event_becomes_the_same_message(broker, ingress):
     assert letter.headers["time"].endswith("Z")
 
 
+def test_a_batch_becomes_one_message_for_each_event_in_its_own_trace(broker, ingress):
+    traced = {**EVENT, "id": "b", "traceparent": TRACEPARENT, "data": {"amount": 1}}
+    assert 202 == ingress.post("/", data=json.dumps([EVENT, traced]), headers=BATCH).status
+    first, second = broker.take(broker.queue("one"), 2)
+    assert ("a", b"", None) == (first.headers["id"], first.body, first.headers.get("traceparent"))
+    assert ("b", b'{"amount":1}', TRACEPARENT) == (
+        second.headers["id"], second.body, second.headers["traceparent"],
+    )  # fmt: skip
+
+
+def test_a_batch_of_hundreds_is_one_answer_and_loses_none(broker, process, ingress):
+    ids = [f"e{n:03}" for n in range(300)]
+    answer = ingress.post("/", data=json.dumps([{**EVENT, "id": id} for id in ids]), headers=BATCH)
+    assert (202, "") == (answer.status, answer.text)
+    assert ids == [letter.headers["id"] for letter in broker.take(broker.queue("one"), 300)]
+    assert 300 == len([line for line in told(process) if line.get("batch") == 300])
+
+
+def test_a_batch_without_events_is_taken(broker, ingress):
+    assert 202 == ingress.post("/", data="[]", headers=BATCH).status
+    assert 0 == broker.waiting(broker.queue("one"))
+
+
 def test_an_event_that_no_trigger_takes_is_202_and_a_warning(process, ingress):
     assert 202 == ingress.post("/", data="{}", headers={**BINARY, "ce-type": "homework.arch.no.body"}).status
     (line,) = [line for line in told(process) if line["message"] == "no trigger takes this event"]
@@ -121,7 +145,8 @@ def test_the_log_tells_event_order_time_and_outcome(broker, process, ingress):
         (STRUCTURED, "[]", "expected a CloudEvent as a JSON object, got list"),
         (STRUCTURED, "{}", "specversion: expected a value, got nothing"),
         (STRUCTURED, json.dumps({**EVENT, "data_base64": "?"}), "data_base64: expected base64"),
-        (BATCH, json.dumps([EVENT]), "got Content-Type application/cloudevents-batch+json"),
+        (BATCH, json.dumps(EVENT), "expected a JSON list of CloudEvents, got dict"),
+        (BATCH, json.dumps([EVENT, {**EVENT, "source": ""}]), "source: expected a value, got nothing"),
     ],
 )
 def test_what_is_no_event_is_400_and_told(broker, ingress, headers, body, text):
@@ -156,6 +181,19 @@ def test_a_body_over_a_mebibyte_is_413(broker, ingress):
     assert (413, {"error": "expected at most 1048576 bytes"}) == (answer.status, answer.json)
     assert 202 == ingress.post("/", data="1" * 1024 * 1024, headers=BINARY).status
     assert 1024 * 1024 == len(broker.take(broker.queue("one"))[0].body)
+
+
+def test_what_rabbitmq_refuses_is_503_and_may_be_sent_again(broker, ingress):
+    full, type = f"{broker.exchange}.full", "homework.arch.test.full"
+    arguments = {"x-queue-type": "classic", "x-max-length": 1, "x-overflow": "reject-publish"}
+    broker.channel.queue_declare(full, exclusive=True, arguments=arguments)
+    broker.channel.queue_bind(full, broker.exchange, "", {"x-match": "all", "type": type})
+    batch = json.dumps([{**EVENT, "id": id, "type": type} for id in ("a", "b")])
+    answer = ingress.post("/", data=batch, headers=BATCH)
+    assert (503, "1") == (answer.status, answer.headers["Retry-After"])
+    assert {"error": "RabbitMQ refused the message"} == answer.json
+    broker.channel.queue_purge(full)
+    assert 202 == ingress.post("/", data=json.dumps({**EVENT, "type": type}), headers=STRUCTURED).status
 
 
 # -- RabbitMQ away --------------------------------------------------------------------------------------------------
@@ -216,7 +254,7 @@ def test_help_tells_what_a_process_is_for(name):
 @pytest.mark.parametrize(
     ("name", "variables"),
     [
-        ("ingress", ["AMQP_URL", "EXCHANGE_NAME", "PORT", "HOST", "THREADS", "QUEUE_TYPE"]),
+        ("ingress", ["AMQP_URL", "EXCHANGE_NAME", "PORT", "HOST", "QUEUE_TYPE"]),
         ("dispatcher", ["AMQP_URL", "FUNCTION_URLS", "FUNCTION_URL", "DISPATCHER_TRIES", "DISPATCHER_WORKERS"]),
         ("cron", ["FUNCTION_URLS", "CRON_TIMEOUT_SECONDS", "CRON_EVERY_SECONDS"]),
         ("gateway", ["PORT", "FUNCTION_URLS", "GATEWAY_TIMEOUT_SECONDS"]),

@@ -10,8 +10,7 @@ import pytest
 
 from functions.shared.events import Unacceptable
 from triggers import wire
-from triggers.ingress import message_of
-from triggers.wire import Wired
+from triggers.wire import Wired, message_of
 
 PLAIN = {"specversion": "1.0", "id": "a1", "source": "/pay/sale", "type": "homework.arch.pay.sale"}
 BINARY = {f"ce-{name}": value for name, value in PLAIN.items()} | {"Content-Type": "application/json"}
@@ -225,12 +224,11 @@ def test_a_batch_carries_all_events_and_their_data_untouched():
     [
         ("application/json", b"{}", True),
         ("application/json", b"", False),
-        ("application/json", b"{", False),
-        ("application/json", b"[" * 100_000, False),
+        ("application/vnd.x+json; charset=utf-8", b"1", True),
         ("text/plain", b"1", False),
     ],
 )
-def test_only_json_may_stand_in_a_batch(content_type, data, expected):
+def test_only_data_that_says_it_is_json_may_stand_in_a_batch(content_type, data, expected):
     assert expected is Wired({**PLAIN, "datacontenttype": content_type}, data).is_json
 
 

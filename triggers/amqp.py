@@ -24,6 +24,7 @@ from functions.shared.logs import log
 from functions.shared.settings import Settings
 
 CONFIRM_SECONDS = 10.0
+LAST_CONFIRMS_SECONDS = 5.0
 LONGEST_PAUSE = 10.0
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
@@ -126,9 +127,9 @@ class _Promise:
 
     open: int
     outcome: Outcome
+    settled: "asyncio.Future[None]"
     overdue: asyncio.TimerHandle | None = None
     failure: str | None = None
-    settled: bool = False
 
     def confirmed(self, failure: str | None) -> None:
         self.failure = self.failure or failure
@@ -137,8 +138,8 @@ class _Promise:
             self.settle(self.failure)
 
     def settle(self, failure: str | None) -> None:
-        if not self.settled:
-            self.settled = True
+        if not self.settled.done():
+            self.settled.set_result(None)
             if self.overdue:
                 self.overdue.cancel()
             self.outcome(failure)
@@ -230,9 +231,10 @@ class Link:
         channel = self._open.publisher
         if channel is None or not channel.is_open:
             return outcome("RabbitMQ is not there")
-        promise = _Promise(len(messages), outcome)
-        late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:.0f} seconds"
-        promise.overdue = asyncio.get_running_loop().call_later(CONFIRM_SECONDS, promise.settle, late)
+        loop = asyncio.get_running_loop()
+        promise = _Promise(len(messages), outcome, loop.create_future())
+        late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} seconds"
+        promise.overdue = loop.call_later(CONFIRM_SECONDS, promise.settle, late)
         for message in messages:
             channel.basic_publish(
                 message.exchange, message.routing_key, message.body, message.properties(), mandatory=True
@@ -310,7 +312,10 @@ class Link:
                 consumer.channel.basic_cancel(consumer_tag)
 
     async def stop(self) -> None:
-        """Close; what was not acknowledged goes back to its queue."""
+        """Close when what is published is confirmed; what is not acknowledged then goes back to its queue."""
+        unsettled = {promise.settled for promise, _ in self._open.promises.values() if not promise.settled.done()}
+        if unsettled:
+            await asyncio.wait(unsettled, timeout=LAST_CONFIRMS_SECONDS)
         self._stopping.set()
         self._close()
         if self._kept_up is not None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
-from functions.shared.answers import Answer
+from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Headers, Request
 
 Scope = dict[str, Any]
@@ -25,8 +25,15 @@ class BodyTooLarge(Exception):
     """The body has more bytes than this path takes."""
 
 
+class BodyTooSlow(Exception):
+    """The client took too long for its body."""
+
+
 class Disconnected(Exception):
-    """The client went away, or took too long, before its body was there: nobody waits for an answer."""
+    """The client went away before its body was there: nobody waits for an answer."""
+
+
+TOO_SLOW = json_answer({"error": f"expected the body within {BODY_SECONDS} seconds"}, 408, {"Connection": "close"})
 
 
 def request_of(scope: Scope, body: bytes) -> Request:
@@ -42,15 +49,18 @@ def raw_path(scope: Scope) -> str:
     return (raw + b"?" + query if query else raw).decode("latin-1")
 
 
-async def body_of(receive: Receive, largest: int, seconds: float = BODY_SECONDS) -> bytes:
-    """The whole body. Raises BodyTooLarge, and Disconnected."""
+async def body_of(receive: Receive, largest: int) -> bytes:
+    """The whole body. Raises BodyTooLarge, BodyTooSlow, and Disconnected."""
     message = await receive()
     if message["type"] != "http.request":
         raise Disconnected
     body = message.get("body", b"")
     if message.get("more_body"):
-        async with asyncio.timeout(seconds):
-            body = await _rest_of(body, receive, largest)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await _rest_of(body, receive, largest)
+        except TimeoutError:
+            raise BodyTooSlow from None
     if len(body) > largest:
         raise BodyTooLarge
     return body

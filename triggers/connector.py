@@ -32,7 +32,7 @@ TOPIC = re.compile(rf"{re.escape(PREFIX)}[\w.]+|{DEAD_LETTERS}", re.ASCII)
 # What a step never answers itself. The gateway says so of a function that is not deployed (404) or busy (429), and
 # of a provider that it does not reach (502, 504).
 AWAY = {404, 429, 502, 504}
-FROM_THE_PROVIDER = "X-OpenFaaS-Internal"
+FROM_THE_PROVIDER = "x-openfaas-internal"
 
 
 class ConnectorSettings(DispatcherSettings):

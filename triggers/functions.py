@@ -16,7 +16,18 @@ from typing import Any
 from functions.shared import metrics, settings
 from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request
-from triggers.asgi import BodyTooLarge, Disconnected, Receive, Scope, Send, body_of, request_of, send_answer
+from triggers.asgi import (
+    TOO_SLOW,
+    BodyTooLarge,
+    BodyTooSlow,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    request_of,
+    send_answer,
+)
 
 MOUNTED = "/function/"
 HEALTH = "/_/health"
@@ -64,7 +75,7 @@ class Functions:
         scope = scope | {"path": path}
         try:
             answer = await (self._outside(path) if handle is None else self._answer(handle, scope, receive))
-        except (Disconnected, TimeoutError):
+        except Disconnected:
             return
         await send_answer(send, answer, scope["method"] == "HEAD")
 
@@ -88,6 +99,8 @@ class Functions:
             body = await body_of(receive, getattr(handle, "largest", MOST_BODY))
         except BodyTooLarge:
             return handle.too_large(request_of(scope, b"")) if hasattr(handle, "too_large") else _too_large()
+        except BodyTooSlow:
+            return TOO_SLOW
         request = request_of(scope, body)
         if scope["path"].endswith(HEALTH) or not getattr(handle, "blocks", True):
             return handle(request)

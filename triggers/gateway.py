@@ -16,9 +16,19 @@ from functions.shared.answers import json_answer
 from functions.shared.logs import log
 from functions.shared.watched import outcome_of
 from triggers.addresses import CallSettings, address
-from triggers.asgi import BodyTooLarge, Disconnected, Receive, Scope, Send, body_of, raw_path, send_answer
+from triggers.asgi import (
+    BodyTooLarge,
+    BodyTooSlow,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    raw_path,
+    send_answer,
+)
 from triggers.command import settings_for
-from triggers.http_client import HttpClient, Lost, NotReached, target_of
+from triggers.http_client import Answer, HttpClient, Lost, NotReached, target_of
 from triggers.measured import GATEWAY, MetricsSettings, check_metrics_port, tell_figures
 from triggers.server import Lifespan, serve
 from triggers.stack import Function, load, path_pattern
@@ -83,7 +93,7 @@ class Gateway:
         elif scope["path"] == "/_/health":
             await send_answer(send, json_answer({"status": "UP"}))
         else:
-            with contextlib.suppress(Disconnected, TimeoutError):
+            with contextlib.suppress(Disconnected):
                 await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +115,8 @@ class Gateway:
             body = await body_of(receive, LARGEST_BODY)
         except BodyTooLarge:
             return await _refuse(scope, send, 413)
+        except BodyTooSlow:
+            return await _refuse(scope, send, 408, {"Connection": "close"})
         return await self._pass_on(scope, send, function, body)
 
     async def _pass_on(self, scope: Scope, send: Send, function: Function, body: bytes) -> int:
@@ -116,11 +128,16 @@ class Gateway:
         except (NotReached, Lost, ValueError) as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
             return await _refuse(scope, send, 503, {"Retry-After": "1"})
-        length = [] if answer.status == 204 else [(b"content-length", str(len(answer.body)).encode())]
-        start = {"type": "http.response.start", "status": answer.status, "headers": [*_kept(answer.pairs), *length]}
-        await send(start)
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
+        headers = [*_kept(answer.pairs), *_length(answer, scope["method"])]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
         return answer.status
+
+
+def _length(answer: Answer, method: str) -> list[tuple[bytes, bytes]]:
+    """The header; an answer to HEAD has the length that a body would have."""
+    told = answer.headers.get("content-length") if method == "HEAD" else str(len(answer.body))
+    return [] if told is None or answer.status in (204, 304) else [(b"content-length", told.encode())]
 
 
 def _kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

@@ -91,6 +91,7 @@ class _Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
+        self._until_the_end = False
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,6 +99,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, problem: Exception | None) -> None:
         self._transport = None
+        if self._until_the_end and problem is None:
+            self._answered()
         self._fail(Lost(f"the connection was lost: {problem or 'closed by the other side'}"))
         self._lost(self)
 
@@ -105,9 +108,10 @@ class _Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def request(self, data: bytes) -> "asyncio.Future[Answer]":
-        """Send one; its answer is waited for with the future."""
-        self._pairs, self._body, self._size, self._whole = [], [], 0, False
+    def request(self, data: bytes, bodiless: bool = False) -> "asyncio.Future[Answer]":
+        """Send one; its answer is waited for with the future. One to HEAD is `bodiless`, whatever its length."""
+        self._pairs, self._body, self._size = [], [], 0
+        self._bodiless, self._until_the_end = bodiless, False
         self._parser = httptools.HttpResponseParser(self)
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(data)
@@ -130,8 +134,20 @@ class _Connection(asyncio.Protocol):
 
     # -- what the parser calls --
 
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            self.close()  # more than was asked for
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._pairs.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._bodiless and status >= 200:
+            self._answered()
+        names = {name.lower() for name, _ in self._pairs}
+        # Without either its body ends with the connection.
+        self._until_the_end = not names & {b"content-length", b"transfer-encoding"}
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
@@ -141,15 +157,17 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if status < 200:
+        if self._parser.get_status_code() < 200:
             self._pairs.clear()  # an interim answer: the real one follows
-            return
+        else:
+            self._answered()
+
+    def _answered(self) -> None:
         future, self._answer = self._answer, None
         if not self._parser.should_keep_alive():
             self.close()
         if future is not None and not future.done():
-            future.set_result(Answer(status, self._pairs, b"".join(self._body)))
+            future.set_result(Answer(self._parser.get_status_code(), self._pairs, b"".join(self._body)))
 
     def _fail(self, problem: Lost) -> None:
         future, self._answer = self._answer, None
@@ -195,7 +213,7 @@ class HttpClient:
         data = head(method, target, path, headers, len(body)) + body
         host = self._hosts.setdefault((target.host, target.port, target.tls), _Host())
         connection = host.take(asyncio.get_running_loop().time()) or await self._opened(target, host)
-        return await self._answered(connection, host, data)
+        return await self._answered(connection, host, data, bodiless=method == "HEAD")
 
     async def _opened(self, target: Target, host: _Host) -> _Connection:
         loop = asyncio.get_running_loop()
@@ -206,14 +224,16 @@ class HttpClient:
                     lambda: _Connection(host.forget), target.host, target.port, ssl=tls
                 )
         except TimeoutError:
-            raise NotReached(f"no connection to {target.authority} within {CONNECT_SECONDS:.0f} s") from None
+            raise NotReached(f"no connection to {target.authority} within {CONNECT_SECONDS:g} s") from None
         except OSError as problem:
             raise NotReached(f"no connection to {target.authority}: {problem}") from None
+        if not made[1].is_open:
+            raise NotReached(f"{target.authority} closed the connection at once")
         return made[1]
 
-    async def _answered(self, connection: _Connection, host: _Host, data: bytes) -> Answer:
+    async def _answered(self, connection: _Connection, host: _Host, data: bytes, bodiless: bool) -> Answer:
         loop = asyncio.get_running_loop()
-        future = connection.request(data)
+        future = connection.request(data, bodiless)
         timer = loop.call_later(self._seconds, self._give_up, connection, future)
         try:
             answer = await future

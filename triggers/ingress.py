@@ -18,7 +18,18 @@ from functions.shared.request import Request
 from functions.shared.watched import outcome_of
 from triggers import wire
 from triggers.amqp import Link, NotConfirmed
-from triggers.asgi import BodyTooLarge, Disconnected, Receive, Scope, Send, body_of, request_of, send_answer
+from triggers.asgi import (
+    TOO_SLOW,
+    BodyTooLarge,
+    BodyTooSlow,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    body_of,
+    request_of,
+    send_answer,
+)
 from triggers.command import settings_for
 from triggers.measured import INGRESS, known_type
 from triggers.server import Lifespan, serve
@@ -53,7 +64,7 @@ class Ingress:
             return
         try:
             answer = await self._answer(scope, receive)
-        except (Disconnected, TimeoutError):
+        except Disconnected:
             return
         await send_answer(send, answer, scope["method"] == "HEAD")
 
@@ -81,6 +92,8 @@ class Ingress:
             answer = json_answer({"error": str(problem)}, 400)
         except BodyTooLarge:
             answer = json_answer({"error": f"expected at most {LARGEST_BODY} bytes"}, 413)
+        except BodyTooSlow:
+            answer = TOO_SLOW
         except NotConfirmed as problem:
             answer = json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
         for event in events or [None]:

@@ -1,8 +1,8 @@
 """Serving ASGI over HTTP with uvicorn, which the functions framework brings for its own asynchronous side."""
 
-import socket
+import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 
@@ -38,21 +38,19 @@ def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = F
         timeout_graceful_shutdown=GRACE,
         backlog=512,
     )
-    server = uvicorn.Server(config)
+    # uvicorn raises the signal again when it has served: as an ordinary end, so that what is to be done then is done.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     if workers > 1:
-        _serve_many(config, server)
+        from uvicorn.supervisors import Multiprocess
+
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
     else:
-        server.run()
+        uvicorn.Server(config).run()
 
 
-def _serve_many(config: uvicorn.Config, server: uvicorn.Server) -> None:
-    from uvicorn.supervisors import Multiprocess
-
-    Multiprocess(config, target=server.run, sockets=[_bound(config)]).run()
-
-
-def _bound(config: uvicorn.Config) -> socket.socket:
-    return config.bind_socket()
+def _end(*_: Any) -> NoReturn:
+    raise SystemExit(0)
 
 
 class Lifespan:

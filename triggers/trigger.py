@@ -8,7 +8,7 @@ counts no tries.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from logging import ERROR, INFO, WARNING
@@ -31,6 +31,8 @@ from triggers.topology import BrokerSettings, Topology
 from triggers.wire import Wired, message_of
 
 OUTCOMES = ("done", "again", "dead_letter")
+# Trouble that comes again and again must not come a thousand times a second: it takes a worker's place that long.
+AFTER_TROUBLE = 1.0
 NO_SPAN = traces.Span(None)
 
 
@@ -115,9 +117,12 @@ class Trigger:
         self._woken = False
         while self._waiting and len(self._running) < self.settings.dispatcher_workers and not self.stopping.is_set():
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.settings.dispatcher_batch))]
-            task = asyncio.get_running_loop().create_task(self._handle(some))
-            self._running.add(task)
-            task.add_done_callback(self._finished)
+            self._run(self._handle(some))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task) -> None:
         self._running.discard(task)
@@ -135,8 +140,7 @@ class Trigger:
         except Exception:
             log("delivery failed", level=ERROR, trace=True, function=self.function.name)
             self.link.give_back(deliveries)
-            # An error that comes again and again must not come a thousand times a second.
-            await self._pause(1)
+            await self._pause(AFTER_TROUBLE)
 
     def _read(self, delivery: Delivery) -> Job | None:
         properties = delivery.properties
@@ -252,6 +256,7 @@ class Trigger:
             else:
                 self.link.give_back(deliveries)
                 self._report(None, f"given back: {failure}", WARNING, events=len(deliveries))
+                self._run(self._pause(AFTER_TROUBLE))
 
         self.link.publish_then(messages, outcome)
 

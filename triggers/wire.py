@@ -57,7 +57,7 @@ class Wired:
     @property
     def is_json(self) -> bool:
         """Whether the data says that it is JSON, so that it can stand inside a batch; if it lies, the batch fails."""
-        return "json" in self.content_type
+        return bool(self.data) and "json" in self.content_type
 
     def with_attributes(self, **more: str) -> "Wired":
         """The same event with further attributes."""

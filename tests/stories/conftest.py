@@ -2,17 +2,13 @@
 
 import itertools
 import random
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import pika
 import pytest
-from pika.adapters.blocking_connection import BlockingChannel
 
 from functions.shared import exact_json
 from tests.conftest import API, User
@@ -39,42 +35,32 @@ END = ["order.result", "notification.send_email"]
 
 
 class Tap:
-    """Every event that the broker has taken since a story's first order, in the order in which it took them."""
+    """Every event that the broker has taken since the file's tests began, in the order in which it took them."""
 
-    def __init__(self, system: System):
+    def __init__(self, system: System, exchange: str = "food.events"):
         self.system = system
         self._taken: dict[tuple[str, str], Wired] = {}
-        self._opening, self._open = threading.Lock(), False
-
-    def open(self) -> None:
-        """From now on; before the first order the exchange may not be there."""
-        with self._opening:
-            if not self._open:
-                with self._channel() as channel:
-                    channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "classic"})
-                    channel.queue_bind(TAP, self.system.exchange, "", EVERYTHING)
-                self._open = True
+        channel = system.channel()
+        channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "classic"})
+        channel.queue_bind(TAP, exchange, "", EVERYTHING)
+        channel.connection.close()
 
     def close(self) -> None:
-        with self._channel() as channel:
-            channel.queue_delete(TAP)
+        channel = self.system.channel()
+        channel.queue_delete(TAP)
+        channel.connection.close()
 
     def of(self, order_id: str) -> list[Wired]:
         """The order's events; what was sent more than once is told once, where it came first."""
-        with self._channel() as channel:
+        channel = self.system.channel()
+        try:
             while (found := channel.basic_get(TAP, auto_ack=True))[0]:
                 _, properties, body = found
                 event = from_amqp(properties.headers, properties.content_type, body)
                 self._taken.setdefault((event["source"], event["id"]), event)
-        return [event for event in self._taken.values() if event["subject"] == order_id]
-
-    @contextmanager
-    def _channel(self) -> Iterator[BlockingChannel]:
-        connection = pika.BlockingConnection(pika.URLParameters(self.system.rabbitmq.url))
-        try:
-            yield connection.channel()
         finally:
-            connection.close()
+            channel.connection.close()
+        return [event for event in self._taken.values() if event["subject"] == order_id]
 
 
 @dataclass
@@ -83,12 +69,10 @@ class Stage:
 
     system: System
     new_user: Callable[..., User]
+    tap: Tap
     _days: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(2_000_000)))
     _dishes: Iterator[int] = field(default_factory=lambda: itertools.count(random.randrange(1000, 2_000_000_000)))
     _messages: Iterator[int] = field(default_factory=itertools.count)
-
-    def __post_init__(self) -> None:
-        self.tap = Tap(self.system)
 
     def day(self) -> str:
         """A day on which nobody else delivers."""
@@ -119,7 +103,6 @@ class Stage:
 
     def order(self, user: User, body: dict[str, Any]) -> str:
         """Send an order; gives its id."""
-        self.tap.open()
         answer = self.system.gateway.post(f"{API}/external/order", json=body, token=user.token)
         assert (answer.status, answer.json["status"]) == (200, "OK"), answer.text
         return answer.json["orderId"]
@@ -219,9 +202,15 @@ def _structured(event: Wired) -> str:
     return exact_json.dumps({**event.attributes, "data": exact_json.loads(event.data)})
 
 
-@pytest.fixture
-def stage(system: System, new_user: Callable[..., User], audited: None) -> Iterator[Stage]:  # noqa: ARG001 - asked for what it does afterwards
-    """The stage; after each story nothing may contradict what must always hold."""
-    made = Stage(system, new_user)
+@pytest.fixture(scope="module")
+def tap(system: System) -> Iterator[Tap]:
+    """What a story's trace is read from."""
+    made = Tap(system)
     yield made
-    made.tap.close()
+    made.close()
+
+
+@pytest.fixture
+def stage(system: System, new_user: Callable[..., User], tap: Tap, audited: None) -> Stage:  # noqa: ARG001 - asked for what it does afterwards
+    """The stage; after each story nothing may contradict what must always hold."""
+    return Stage(system, new_user, tap)

@@ -83,7 +83,7 @@ class Child:
         return f"{self.name} ended ({how}){last}; starting it again in {pause:g} s, see {self.log}"
 
     def signal(self, number: int) -> None:
-        """Signal the whole process group: gunicorn's workers are in it too."""
+        """Signal the whole process group: a function's workers are in it too."""
         if self.runs:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)

@@ -24,6 +24,8 @@ BUNDLED = {**INSIDE, "FUNCTION_URL": f"http://{{owner}}.{NAMESPACE}.svc.cluster.
 OF_ONE = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
 # As many requests at a time as an instance has threads.
 THREADS = 8
+# The public host works on one event loop: a request costs it a connection and no thread.
+AT_A_TIME = 100
 
 # Each retry holds one of the trigger's workers, so there are more workers than an outage of one order needs; after
 # the last (about 100 s) the event is a dead letter, and the order's re-drive goes on where it stopped.
@@ -58,7 +60,7 @@ def service_of(one: Listed) -> Document:
         name=one.name,
         labels={**labels(one.function.owner), "food/caller": one.function.caller, **visibility},
         scale=(one.least, one.most),
-        container=_container(one.image, environment, one.secrets, one.requests, one.limits),
+        container=_container(one.image, _threaded(environment), one.secrets, one.requests, one.limits),
         secrets=one.secrets,
     )
 
@@ -74,18 +76,29 @@ def bundle_of(owner: str) -> Document:
         name=owner,
         labels={**labels(owner), "networking.knative.dev/visibility": "cluster-local"},
         scale=(max(one.least for one in functions), 3),
-        container=_container(image(owner), environment, secrets, {"cpu": "50m", "memory": "128Mi"}, limits),
+        container=_container(
+            image(owner), _threaded(environment), secrets, {"cpu": "50m", "memory": "128Mi"}, limits
+        ),
         secrets=secrets,
     )
 
 
+def _threaded(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "THREADS": str(THREADS)}
+
+
 def _service(
-    name: str, labels: dict[str, str], scale: tuple[int, int], container: Document, secrets: tuple[str, ...]
+    name: str,
+    labels: dict[str, str],
+    scale: tuple[int, int],
+    container: Document,
+    secrets: tuple[str, ...],
+    at_a_time: int = THREADS,
 ) -> Document:
     least, most = scale
     volumes = [{"name": name, "secret": {"secretName": name}} for name in secrets]
     pod = {
-        "containerConcurrency": THREADS,
+        "containerConcurrency": at_a_time,
         "timeoutSeconds": 30,
         "enableServiceLinks": False,
         "automountServiceAccountToken": False,
@@ -104,7 +117,7 @@ def _container(
     return {
         "image": image,
         "ports": [{"containerPort": PORT}],
-        "env": [{"name": name, "value": value} for name, value in {**environment, "THREADS": str(THREADS)}.items()],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
         "readinessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 5},
         "livenessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 20, "failureThreshold": 3},
         "resources": {"requests": requests, "limits": limits},
@@ -124,7 +137,7 @@ def gateway(bundled: bool) -> Document:
         image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
     )
     container = {"image": container["image"], "args": ["gateway"], **container}
-    return _service(FALLBACK, labels("gateway"), (1, 5), container, ())
+    return _service(FALLBACK, labels("gateway"), (1, 5), container, (), AT_A_TIME)
 
 
 def trigger_of(one: Listed, bundled: bool) -> Document:

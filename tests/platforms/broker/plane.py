@@ -177,7 +177,6 @@ class OnKnative(System):
     """Our functions one by one, as they are deployed, behind Knative's broker or, in turns, behind our own."""
 
     starts_within = 240
-    exchange = EXCHANGE
 
     def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, database: str):
         needed = [each for each in load() if each in TRIGGERS or each == SINK or each.name in CALLED]

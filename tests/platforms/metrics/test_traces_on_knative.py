@@ -16,7 +16,7 @@ from tools.local.children import Child
 from tools.local.processes import free_port, is_free
 from tools.local.rabbitmq import RabbitMQ
 from triggers import wire
-from triggers.ingress import message_of
+from triggers.wire import message_of
 
 BINARY = {"ce-specversion": "1.0", "ce-source": "/test", "ce-type": TYPES["one"], "Content-Type": "application/json"}
 NAMES = {

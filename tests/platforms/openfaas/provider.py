@@ -331,7 +331,7 @@ class Provider:
 
 
 def _kept(headers: Any) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in headers if name.lower() not in OF_THE_CONNECTION)
+    return ((name, value) for name, value in headers if name.lower().encode() not in OF_THE_CONNECTION)
 
 
 def _json(body: Any) -> Response:

@@ -81,7 +81,8 @@ def test_a_gateway_that_is_killed_in_the_middle_of_orders_loses_none(stage, syst
     gateway = system.processes["openfaas"]
     gateway.process.kill()
     gateway.process.wait()
-    eventually(lambda: "out of work" in system.processes["connector"].log.read_text(), "the connector pausing")
+    log = system.processes["connector"].log
+    eventually(lambda: "function unavailable" in log.read_text(), "the connector pausing")
     gateway.ready = False
     gateway.start()
     system.ready("openfaas")
@@ -105,7 +106,7 @@ def test_a_provider_that_is_away_for_a_while_loses_none_and_costs_no_tries(stage
 
 def outages(system: OpenFaaS, since: int) -> list[str]:
     outcomes = (str(line.get("outcome")) for line in lines_since(system, since))
-    return [outcome for outcome in outcomes if re.match("function out of work: (404|502)", outcome)]
+    return [outcome for outcome in outcomes if re.match("function unavailable: (404|502)", outcome)]
 
 
 def lines_since(system: OpenFaaS, number: int) -> list[dict]:
