@@ -85,6 +85,8 @@ class FakeFunction:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            # Callers that come at once are not turned away.
+            request_queue_size = 64
 
             def handle_error(self, *_: object) -> None:
                 """A caller that was killed, or did not want to wait."""

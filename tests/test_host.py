@@ -41,7 +41,10 @@ def test_an_address_with_and_without_a_slash_is_the_same(http, path):
     assert (500, "never") == ((answer := http.post(path, data="{}")).status, answer.headers["X-Retry"])
 
 
-@pytest.mark.parametrize("path", ["/", "/function", "/function/billing-withdraw", "/function/pay-sale-x", "/health"])
+OTHERS = ["billing-withdraw", "billing-withdraw/_/health", "billing-withdraw/_/metrics", "pay-sale-x"]
+
+
+@pytest.mark.parametrize("path", ["/", "/function", "/health", *(f"/function/{other}" for other in OTHERS)])
 def test_other_paths_are_404(http, path):
     assert (404, {"error": "expected /function/<name>"}) == ((answer := http.get(path)).status, answer.json)
 

@@ -128,10 +128,10 @@ class Functions:
     def _find(self, path: str) -> tuple[Handle | None, str]:
         if self._alone is not None:
             return self._alone, path
-        if not path.startswith(MOUNTED):
-            return None, path
         name, slash, below = path.removeprefix(MOUNTED).partition("/")
-        return self._mounted.get(name), slash + below or "/"
+        if not path.startswith(MOUNTED) or name not in self._mounted:
+            return None, path
+        return self._mounted[name], slash + below or "/"
 
     async def _outside(self, path: str) -> Answer:
         if path == metrics.PATH:

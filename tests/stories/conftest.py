@@ -37,12 +37,12 @@ END = ["order.result", "notification.send_email"]
 class Tap:
     """Every event that the broker has taken since the file's tests began, in the order in which it took them."""
 
-    def __init__(self, system: System):
+    def __init__(self, system: System, exchange: str = "food.events"):
         self.system = system
         self._taken: dict[tuple[str, str], Wired] = {}
         channel = system.channel()
         channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "classic"})
-        channel.queue_bind(TAP, "food.events", "", EVERYTHING)
+        channel.queue_bind(TAP, exchange, "", EVERYTHING)
         channel.connection.close()
 
     def close(self) -> None:

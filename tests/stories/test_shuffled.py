@@ -167,6 +167,7 @@ def test_events_of_a_month_ago_in_any_order_move_nothing_and_are_answered_as_the
         orders[story], events = scene.played()
         then |= {event["id"]: timeless(event) for event in map(exact_json.loads, events)}
         line += [a_month_ago(event) for event in events]
+    age(stage, [*orders.values()])
     before = everything(stage)
     dice.shuffle(line)
     answered = deliver(stage, line, dice, batches)
@@ -174,6 +175,25 @@ def test_events_of_a_month_ago_in_any_order_move_nothing_and_are_answered_as_the
     assert everything(stage) == before
     assert len(answered) == len(line) - 2 * len(STORIES)
     assert [event for event in answered if event != then[event["id"]]] == []
+
+
+# Every time that an order has left in a table, but for that at which it would be driven on.
+TIMES = """
+    SELECT table_schema AS owner, table_name AS name, array_agg(CAST(column_name AS text)) AS columns
+      FROM information_schema.columns c JOIN information_schema.tables USING (table_schema, table_name)
+     WHERE data_type = 'timestamp with time zone' AND column_name <> 'redrive_at' AND table_type = 'BASE TABLE'
+       AND EXISTS (SELECT FROM information_schema.columns o
+                    WHERE (o.table_schema, o.table_name, o.column_name) = (c.table_schema, c.table_name, 'order_id'))
+     GROUP BY 1, 2
+"""
+
+
+def age(stage: Stage, orders: list[str]) -> None:
+    """Let what was decided about these orders have been decided a month ago."""
+    for table in stage.system.sql.rows(TIMES):
+        older = ", ".join(f"{column} = {column} - interval '30 days'" for column in table.columns)
+        update = f'UPDATE "{table.owner}".{table.name} SET {older} WHERE order_id = ANY(CAST(:ids AS text[]))'
+        stage.system.sql.rows(update, ids=orders)
 
 
 def a_month_ago(event: str) -> str:

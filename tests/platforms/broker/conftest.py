@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import audit, registered
 from tests.platforms.broker.figures import Figures, table
 from tests.platforms.broker.plane import OnKnative, Prepared
-from tests.stories.conftest import Stage
+from tests.platforms.broker.topology import EXCHANGE
+from tests.stories.conftest import Stage, Tap
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 
@@ -53,9 +54,17 @@ def knative(
         running.stop()
 
 
+@pytest.fixture(scope="package")
+def tap(knative: OnKnative) -> Iterator[Tap]:
+    """What a story's trace is read from."""
+    made = Tap(knative, EXCHANGE)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def stage(knative: OnKnative) -> Iterator[Stage]:
+def stage(knative: OnKnative, tap: Tap) -> Iterator[Stage]:
     """The stage; after each story nothing may contradict what must always hold."""
     knative.use(ingress="theirs", dispatcher="theirs")
-    yield Stage(knative, partial(registered, knative.gateway))
+    yield Stage(knative, partial(registered, knative.gateway), tap)
     audit(knative)

@@ -68,7 +68,7 @@ def test_an_order_whose_event_found_no_ingress_for_too_long_is_driven_on(stage: 
     plane = stage.system.plane
     with locked(stage, guest):
         order = stage.order(guest, stage.body(guest, dish))
-        eventually(lambda: waits_for_a_lock(stage), "billing to have the event in hand")
+        eventually(lambda: waits_for_a_lock(stage), "billing at work on the event")
         plane.stop(plane.ingress)
     letter = letter_of(stage.system, subject=order)
     plane.start(plane.ingress)

@@ -14,7 +14,7 @@ from functions.shared.events import STRUCTURED
 from schemas.events import ALL
 from tests.conftest import API, User
 from tests.platforms.programs import find
-from tests.stories.conftest import Stage
+from tests.stories.conftest import Stage, Tap
 from tests.system import Http, System, eventually
 from tools.local import children
 from tools.local.processes import free_port
@@ -79,7 +79,8 @@ def _all_up(server: Prometheus) -> bool:
 @pytest.fixture(scope="module")
 def story(system: System, new_user: Callable[..., User], prometheus: Prometheus) -> dict[str, str]:
     """Orders of the four outcomes, an event that nobody can handle, one that comes too early and one twice."""
-    stage = Stage(system, new_user)
+    tap = Tap(system)
+    stage = Stage(system, new_user, tap)
     day = stage.busy_day()
     guest, poor, dish = stage.new_user(1000), stage.new_user(1), stage.dish()
     sold_out = stage.dish(stock=1)
@@ -91,6 +92,7 @@ def story(system: System, new_user: Callable[..., User], prometheus: Prometheus)
     }
     assert stage.settled(*outcomes.values()) == ["Completed", "Canceled", "Canceled", "Canceled"]
     _trouble(system, prometheus, again=stage.events(outcomes["completed"])[0])
+    tap.close()
     return outcomes
 
 

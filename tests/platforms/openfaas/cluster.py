@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pika
 import urllib3
 import yaml
 
@@ -87,6 +88,10 @@ class OpenFaaS:
         self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), **limits)
         self.cli = Cli(directory, OPENFAAS_URL=GATEWAY, OPENFAAS_INSIDE=GATEWAY, BROKER_URL=self.broker.base)
         self.processes = {child.name: child for child in (self._front_door(), *self._triggers())}
+
+    def channel(self) -> pika.adapters.blocking_connection.BlockingChannel:
+        """A channel to RabbitMQ; its connection ends with `channel.connection.close()`."""
+        return pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)).channel()
 
     def _front_door(self) -> Child:
         at = urllib3.util.parse_url(self.provider.url)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import User
 from tests.platforms.openfaas.cluster import PROFILES, OpenFaaS
-from tests.stories.conftest import Stage
+from tests.stories.conftest import Stage, Tap
 from tools.local.rabbitmq import RabbitMQ
 
 
@@ -24,7 +24,15 @@ def system(
         made.stop()
 
 
+@pytest.fixture(scope="session")
+def tap(system: OpenFaaS) -> Iterator[Tap]:
+    """What a story's trace is read from."""
+    made = Tap(system, system.exchange)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def stage(system: OpenFaaS, new_user: Callable[..., User], audited: None) -> Stage:  # noqa: ARG001 - asked for what it does afterwards
+def stage(system: OpenFaaS, new_user: Callable[..., User], tap: Tap, audited: None) -> Stage:  # noqa: ARG001 - asked for what it does afterwards
     """The stage; after each story nothing may contradict what must always hold."""
-    return Stage(system, new_user)
+    return Stage(system, new_user, tap)
