@@ -135,7 +135,7 @@ BREAKS = {
     ],
     "stock_differs_from_bookings": ["UPDATE store.dishes SET in_stock = in_stock - 1 WHERE id = 5"],
     "courier_has_two_orders": [
-        "DROP INDEX delivery.one_order_per_courier_and_hour",
+        "DROP INDEX delivery.one_order_per_hour_and_courier",
         "UPDATE delivery.bookings SET courier_id = 1, status = 'Ok' WHERE order_id = 'busy'",
     ],
     "canceled_order_holds_something": ["UPDATE store.reservations SET canceled_at = NULL WHERE order_id = 'busy'"],

@@ -25,6 +25,7 @@ from tests.test_ingress import EVENT, http_of, ingress_of
 from tests.test_stack import imported_by
 from tools.local.environment import ROOT
 from tools.local.postgres import Postgres
+from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 from triggers import wire
 
@@ -266,10 +267,12 @@ def test_without_the_setting_opentelemetry_is_not_even_loaded(source):
 
 
 def started(endpoint: str, path: str) -> tuple[int, str]:
-    """Exit status and last words of a process that only loads the kit."""
-    environment = os.environ | {"PYTHONPATH": path, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-    command = [sys.executable, "-c", "import functions.shared.step"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    """Exit status and last words of a function's process that ends at its start, or else in a moment."""
+    function = {"FUNCTION_SOURCE": "functions/pay/sale.py", "FUNCTION_TARGET": "sale", "PORT": str(free_port())}
+    environment = os.environ | function | {"PYTHONPATH": path, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+    ended = "import triggers.alone as a; a.serve = lambda *_, **__: None; a.main()"
+    command = [sys.executable, "-c", ended]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stderr
 
 

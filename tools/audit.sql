@@ -142,8 +142,14 @@ SELECT order_id, status, pay_status, store_status, delivery_status, reason
 SELECT order_id, status, accepted_at, redrives, needs_attention_at FROM "order".orders WHERE ended_at IS NULL;
 
 -- name: event_was_not_sent (settled)
--- The outbox is empty.
-SELECT id, written_at, refusal FROM "order".outbox;
+-- What is still in the outbox has been sent: its order was created, its mail is there. It is crossed out soon after.
+SELECT q.id, q.written_at, q.refusal
+  FROM "order".outbox q
+  LEFT JOIN "order".orders o USING (order_id)
+  LEFT JOIN notification.emails m USING (order_id)
+ WHERE CASE q.type WHEN 'homework.arch.order.newOrder' THEN o.created_at IS NULL
+                   WHEN 'homework.arch.notification.email' THEN m.order_id IS NULL
+                   ELSE true END;
 
 -- name: event_was_refused
 -- The broker takes every event of the outbox; a refused one stays there until somebody has looked.

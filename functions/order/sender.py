@@ -72,9 +72,10 @@ class Sender:
         sent, there = self._send(batch)
         self._sent_since = self._sent_since if self._sent else time.monotonic()
         self._sent += sent
-        if len(self._sent) >= MOST_SENT:
+        catching_up = there and self._behind
+        if catching_up or len(self._sent) >= MOST_SENT:
             self._cross_out_sent()
-        if there and self._behind:
+        if catching_up:
             self._catch_up()
         self._behind = not there
 
