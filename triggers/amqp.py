@@ -25,6 +25,9 @@ from functions.shared.settings import Settings
 
 CONFIRM_SECONDS = 10.0
 LAST_CONFIRMS_SECONDS = 5.0
+# Nobody waits for an acknowledgement: it goes along with what is published next, or soon by itself. Then the broker
+# wakes up once for both.
+ACKNOWLEDGE_WITHIN = 0.003
 LONGEST_PAUSE = 10.0
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
@@ -198,6 +201,8 @@ class Link:
         self._open = _Open()
         self._ready, self._stopping = asyncio.Event(), asyncio.Event()
         self._kept_up: asyncio.Task | None = None
+        self._dealt_with: list[Delivery] = []
+        self._acknowledging: asyncio.TimerHandle | None = None
 
     def start(self) -> "Link":
         """Connect in the background; `wait_ready` tells when it is there."""
@@ -231,6 +236,7 @@ class Link:
         channel = self._open.publisher
         if channel is None or not channel.is_open:
             return outcome("RabbitMQ is not there")
+        self._acknowledge_now()
         loop = asyncio.get_running_loop()
         promise = _Promise(len(messages), outcome, loop.create_future())
         late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} seconds"
@@ -265,7 +271,17 @@ class Link:
     # -- consuming ---------------------------------------------------------------------------------------------
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the broker that deliveries are dealt with; void where their channel is gone."""
+        """Tell the broker soon that deliveries are dealt with; void where their channel is gone."""
+        self._dealt_with += deliveries
+        if self._acknowledging is None:
+            loop = asyncio.get_running_loop()
+            self._acknowledging = loop.call_later(ACKNOWLEDGE_WITHIN, self._acknowledge_now)
+
+    def _acknowledge_now(self) -> None:
+        if self._acknowledging is not None:
+            self._acknowledging.cancel()
+            self._acknowledging = None
+        deliveries, self._dealt_with = self._dealt_with, []
         for consumer, tags in _by_consumer(deliveries):
             consumer.acknowledge(tags)
 
@@ -316,6 +332,7 @@ class Link:
         unsettled = {promise.settled for promise, _ in self._open.promises.values() if not promise.settled.done()}
         if unsettled:
             await asyncio.wait(unsettled, timeout=LAST_CONFIRMS_SECONDS)
+        self._acknowledge_now()
         self._stopping.set()
         self._close()
         if self._kept_up is not None:
