@@ -24,8 +24,14 @@ DAY = "%d.%m.%Y"
 class Wire(BaseModel):
     """Anything that travels: frozen, camelCase outside, unknown fields ignored on the way in."""
 
+    # Built at their first use: a function knows all events of the saga, and meets two of them.
     model_config = ConfigDict(
-        frozen=True, alias_generator=to_camel, populate_by_name=True, extra="ignore", serialize_by_alias=True
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        serialize_by_alias=True,
+        defer_build=True,
     )
 
 
