@@ -3,7 +3,6 @@
 Knative's takes single events only: then several are posted at a time, over connections that are kept.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -115,4 +114,4 @@ def _pool() -> urllib3.PoolManager:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(AT_A_TIME, thread_name_prefix=f"broker-{threading.get_ident()}")
+    return ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="broker")

@@ -7,7 +7,7 @@ deletion sends an event twice; its derived id makes the second one harmless.
 
 from collections.abc import Iterable, Sequence
 from logging import ERROR
-from typing import Any, NamedTuple
+from typing import Any
 
 from cloudevents.http import CloudEvent
 from pydantic import Field
@@ -54,16 +54,10 @@ class OutboxSettings(Settings):
     )
 
 
-class Place(NamedTuple):
-    """A trace, as columns hold it."""
-
-    traceparent: str | None
-    tracestate: str | None
-
-
 def trace_columns() -> dict[str, str | None]:
     """The trace of what is being done, for the row of an event that comes of it."""
-    return Place(*(traces.current() or (None, None)))._asdict()
+    trace = traces.current()
+    return {"traceparent": trace and trace.traceparent, "tracestate": trace and trace.tracestate}
 
 
 def put(db: Database, event: CloudEvent) -> None:

@@ -73,8 +73,8 @@ def watched(
         finally:
             REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
 
-    # For a server that takes the body before it calls, and the one that may call without a thread.
-    watch.largest, watch.too_large, watch.needs_database = largest, refuse, needs_database
+    # For a server that takes the body before it calls.
+    watch.largest, watch.too_large = largest, refuse
     return watch
 
 
