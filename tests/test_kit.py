@@ -605,10 +605,16 @@ def test_with_a_slow_broker_what_is_confirmed_in_time_is_kept_as_sent(at_once, a
     put(*opened(admin, *(f"o{n:02}" for n in range(20))))
     slow = threading.Event()
     at_once.behave = lambda _: (slow.wait(0.02) or 202, {}, b"")
-    with database.transaction() as db:
-        waiting = [outbox._outgoing(row) for row in db.rows(outbox.WAITING, age=0)]
-        assert AT_A_TIME == outbox._told(db, waiting, outbox.broker.post(waiting))
+    assert AT_A_TIME == outbox._flush_some(age=0)
     assert [f"o{n:02}" for n in range(AT_A_TIME, 20)] == [id for id, _ in kept(admin)]
+
+
+def test_a_refusal_beside_an_outage_leaves_the_outage_known(broker, admin):
+    first, second = opened(admin, "r1", "r2")
+    answers = {first["id"]: (415, {}, b"no"), second["id"]: (503, {}, b"")}
+    broker.behave = lambda call: (415, {}, b"") if call.is_batch else answers[json.loads(call.body)["id"]]
+    taken, there = outbox._send_now([outbox.Outgoing(first), outbox.Outgoing(second)])
+    assert ([], False) == (taken, there)
 
 
 def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(at_once, admin):

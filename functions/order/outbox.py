@@ -5,7 +5,7 @@ what does not get that far stays in the table, and the flush sends it. A crash b
 deletion sends an event twice; its derived id makes the second one harmless.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from logging import ERROR
 from typing import Any
 
@@ -83,7 +83,12 @@ def flush(age: float | None = None) -> int:
 def _flush_some(age: float) -> int:
     with database.transaction() as db:
         waiting = [_outgoing(row) for row in db.rows(WAITING, age=age)]
-        return _told(db, waiting, broker.post(waiting))
+        answers = broker.post(waiting)
+        taken = _taken(waiting, answers)
+        if taken:
+            db.rows(SENT, ids=taken)
+        _keep(db, _refused(waiting, answers))
+    return len(taken)
 
 
 def _outgoing(row: Any) -> Outgoing:
@@ -93,27 +98,30 @@ def _outgoing(row: Any) -> Outgoing:
     return Outgoing(event, trace, row.id)
 
 
-def _told(db: Database, sent: Sequence[Outgoing], answers: Iterable[str | None]) -> int:
-    """Keep what came of it: rows of what was taken go, those of what was refused for good say why."""
-    told = [*zip(sent, answers, strict=True)]
-    if taken := [outgoing.row_id for outgoing, answer in told if answer is TAKEN]:
-        db.rows(SENT, ids=taken)
-    for outgoing, answer in told:
-        if answer not in (TAKEN, NOT_NOW):
-            log("broker refused an event", level=ERROR, id=outgoing.row_id, reason=answer)
-            db.rows(REFUSE, id=outgoing.row_id, reason=answer)
-    return len(taken)
+def _taken(sent: Sequence[Outgoing], answers: Sequence[str | None]) -> list[str]:
+    """The rows of what the broker has taken: they may go."""
+    return [outgoing.row_id for outgoing, answer in zip(sent, answers, strict=True) if answer is TAKEN]
+
+
+def _refused(sent: Sequence[Outgoing], answers: Sequence[str | None]) -> dict[str, str]:
+    """The rows of what the broker refuses for good, and why: they stay until somebody has looked."""
+    told = zip(sent, answers, strict=True)
+    return {outgoing.row_id: answer for outgoing, answer in told if answer not in (TAKEN, NOT_NOW)}
+
+
+def _keep(db: Database, refused: dict[str, str]) -> None:
+    for id, reason in refused.items():
+        log("broker refused an event", level=ERROR, id=id, reason=reason)
+        db.rows(REFUSE, id=id, reason=reason)
 
 
 def _send_now(waiting: Sequence[Outgoing]) -> tuple[list[str], bool]:
     """For the sender: the rows that may go, and whether the broker is there."""
     answers = broker.post(waiting)
-    if any(answer not in (TAKEN, NOT_NOW) for answer in answers):
+    if refused := _refused(waiting, answers):
         with database.autocommit() as db:
-            _told(db, waiting, answers)
-        return [], True
-    taken = [outgoing.row_id for outgoing, answer in zip(waiting, answers, strict=True) if answer is TAKEN]
-    return taken, NOT_NOW not in answers
+            _keep(db, refused)
+    return _taken(waiting, answers), NOT_NOW not in answers
 
 
 def _cross_out(ids: Sequence[str]) -> None:
