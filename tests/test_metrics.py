@@ -127,6 +127,12 @@ def test_requests_are_timed_by_function_and_outcome(system, counted):
     assert 1 == change.of(REQUESTS, function="billing-balance-get", outcome="refused")
 
 
+def test_a_body_that_is_too_large_is_counted_as_refused(system, counted):
+    change = counted("billing")
+    assert 413 == system.function("billing-internal-get").post(data="x" * 2_000_000).status
+    assert 1 == change.of(REQUESTS, function="billing-internal-get", outcome="refused")
+
+
 def test_any_function_tells_the_figures_of_its_whole_process(system, told):
     figures = figures_of(system.function("billing-withdraw"))
 

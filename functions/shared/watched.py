@@ -54,24 +54,32 @@ def watched(
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)
-    refuse = too_large or _too_large
+
+    def count(answering: Callable[[Request], Answer], request: Request) -> Answer:
+        began, outcome = time.perf_counter(), "failed"
+        try:
+            answer = answering(request)
+            outcome = outcome_of(answer[1])
+            return answer
+        finally:
+            REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
+
+    def work(request: Request) -> Answer:
+        with busy.track_inprogress():
+            return handle(request)
+
+    def refuse(request: Request) -> Answer:
+        return count(too_large or _too_large, request)
 
     @functools.wraps(function)
     def watch(arrived: Any) -> Answer:
         if probe := probes.answer(arrived.path, needs_database):
             return probe
-        began, outcome = time.perf_counter(), "failed"
         try:
             request = Request.of(arrived, largest)
         except TooLarge:
             return refuse(Request(arrived.method, arrived.path))
-        try:
-            with busy.track_inprogress():
-                answer = handle(request)
-            outcome = outcome_of(answer[1])
-            return answer
-        finally:
-            REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
+        return count(work, request)
 
     # For a server that takes the body before it calls.
     watch.largest, watch.too_large = largest, refuse
