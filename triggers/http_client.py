@@ -71,6 +71,8 @@ class Target:
 
 
 target_of = cache(Target.of)
+# Reading the system's certificates takes long: once for all connections.
+_tls = cache(ssl.create_default_context)
 
 
 def head(method: str, target: Target, path: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
@@ -217,7 +219,7 @@ class HttpClient:
 
     async def _opened(self, target: Target, host: _Host) -> _Connection:
         loop = asyncio.get_running_loop()
-        tls = ssl.create_default_context() if target.tls else None
+        tls = _tls() if target.tls else None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 made = await loop.create_connection(
