@@ -279,7 +279,7 @@ ASKED: list[tuple[tuple[str, str], str, str, dict[str, str], Any]] = [
 ]
 # Whoever serves adds these of its own accord, and times are never the same.
 OF_THE_SERVER = {"date", "server", "connection", "ce-time", "keep-alive"}
-TIME = re.compile(r'"(time|timestamp)": ?"[^"]+"')
+TIME = re.compile(r'"(time|timestamp|operationTime)": ?"[^"]+"')
 
 
 def seen(status: int, headers: Any, text: str) -> tuple[int, dict[str, str], str]:
