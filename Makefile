@@ -1,9 +1,9 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters schemas lint readme bench \
+.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters generate lint bench \
 	bench-peers bench-floor \
-	manifests images build-contexts deploy undeploy interop interop-api
+	images build-contexts deploy undeploy interop interop-api
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -39,7 +39,7 @@ test: bootstrap ## run the tests and show the coverage (args="-k refund": some o
 	$(if $(args),,$(PYTHON) -m tools.coverage_floor || exit 1;) exit $$tests
 
 inject: bootstrap ## send one step its example (event=billing.withdraw user= order= amount= data= url= broker=1)
-	@$(PYTHON) -m triggers.injector $(call flag,event) $(call flag,user) $(call flag,order) \
+	@$(PYTHON) -m tools.inject $(call flag,event) $(call flag,user) $(call flag,order) \
 		$(call flag,amount) $(call flag,data) $(call flag,url) $(if $(broker),--broker)
 
 explain: bootstrap ## what comes in, what goes out, which tables (event=billing.withdraw)
@@ -51,15 +51,8 @@ audit: bootstrap ## check by SQL what must always hold
 dead-letters: bootstrap ## list, show, replay events that failed (args="replay --all")
 	@$(PYTHON) -m tools.dead_letters $(or $(args),list)
 
-schemas: bootstrap ## generate JSON Schema, examples, AsyncAPI and OpenAPI
-	@$(PYTHON) -m schemas.generate
-
-readme: bootstrap ## generate the README's tables and picture
-	@$(PYTHON) -m tools.readme
-
-manifests: bootstrap ## generate the manifests of k8s/ and stack-ce.yml from stack.yml
-	@$(PYTHON) -m tools.manifests
-	@$(PYTHON) -m tools.profile_ce
+generate: bootstrap ## write what is generated: schemas, manifests, stack-ce.yml, tables of the README (check=1: only name what is stale)
+	@$(PYTHON) -m tools.generate $(if $(check),--check)
 
 images: bootstrap ## build the images (names="billing triggers" registry= version= push=1)
 	@$(PYTHON) -m tools.image.build $(names) $(call flag,registry) $(call flag,version) $(if $(push),--push)

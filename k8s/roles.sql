@@ -1,4 +1,4 @@
--- Written by `make manifests` from stack.yml. The migration makes these roles itself where it may (CREATEROLE).
+-- Written by `make generate` from stack.yml. The migration makes these roles itself where it may (CREATEROLE).
 -- Where it may not, an administrator applies this before, with the passwords that `python -m tools.install` made:
 --   psql -v auth=... -v order=... ... -f k8s/roles.sql
 

@@ -1,22 +1,14 @@
 """The answers that several owners share: Simple, and the two envelopes with their field orders."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, WithJsonSchema
 
-from functions.shared.settings import ClockSettings, read
 from schemas.fields import Wire
 
 # An amount that is told: always a JSON number with two places.
 ToldMoney = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [934.78]})]
-
-
-def operation_time() -> str:
-    """Now, as dd.MM.yyyy HH:mm:ss in the zone of the setting TIME_ZONE."""
-    return datetime.now(ZoneInfo(read(ClockSettings).time_zone)).strftime("%d.%m.%Y %H:%M:%S")
 
 
 class Simple(Wire):
@@ -31,12 +23,20 @@ class Simple(Wire):
         return cls(status="ERROR", error=reason, **fields)
 
 
-class Envelope(Wire):
+class Timed(Wire):
+    """An answer that says when it was given; the time is filled in when the answer is written."""
+
+    def at(self, time: str) -> Self:
+        """The same answer, given at `time`: dd.MM.yyyy HH:mm:ss in the system's own zone."""
+        return self.model_copy(update={"operation_time": time})
+
+
+class Envelope(Timed):
     """errorCode 0 is fine; the fields of the answer follow, null after an error."""
 
     error_code: int = 0
     error_message: str = ""
-    operation_time: str = Field(default_factory=operation_time)
+    operation_time: str = Field(default_factory=str)
 
     @classmethod
     def refused(cls, code: int, reason: str) -> Self:
@@ -44,10 +44,10 @@ class Envelope(Wire):
         return cls(error_code=code, error_message=reason)
 
 
-class AdminEnvelope(Wire):
+class AdminEnvelope(Timed):
     """The envelope of the administration, which tells the time first."""
 
-    operation_time: str = Field(default_factory=operation_time)
+    operation_time: str = Field(default_factory=str)
     error_code: int = 0
     error_message: str = ""
 

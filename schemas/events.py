@@ -114,26 +114,26 @@ class OrderFacts(EventData):
         return {name: getattr(self, name) for name in OrderFacts.model_fields}
 
 
-class Paid(OrderFacts):
+class AfterPay(OrderFacts):
     """An order about which pay has spoken."""
 
     pay_status: PayStatus
 
 
-class Stored(Paid):
+class AfterStore(AfterPay):
     """An order about which pay and store have spoken."""
 
     store_status: StoreStatus
 
 
-class Delivered(Stored):
+class AfterDelivery(AfterStore):
     """An order about which pay, store and delivery have spoken."""
 
     delivery_status: DeliveryStatus
 
     def everything(self) -> dict[str, Any]:
         """The order's own fields and the three statuses."""
-        return {name: getattr(self, name) for name in Delivered.model_fields}
+        return {name: getattr(self, name) for name in AfterDelivery.model_fields}
 
     @property
     def is_complete(self) -> bool:
@@ -162,43 +162,43 @@ class Withdraw(OrderFacts, type="billing.withdraw"):
     example: ClassVar[dict[str, Any]] = _GOOD
 
 
-class ConfirmSale(Paid, type="pay.confirmSale"):
+class ConfirmSale(AfterPay, type="pay.confirmSale"):
     """Billing has taken the money, or says why not."""
 
     example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok"}
 
 
-class BookingFood(Paid, type="store.bookingFood"):
+class BookingFood(AfterPay, type="store.bookingFood"):
     """The payment is settled: the dishes are to be reserved, unless it failed."""
 
     example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok"}
 
 
-class BookingCourier(Stored, type="delivery.bookingCourier"):
+class BookingCourier(AfterStore, type="delivery.bookingCourier"):
     """The food is settled: a courier is to be reserved, unless a step before failed."""
 
     example: ClassVar[dict[str, Any]] = {**_GOOD, "payStatus": "Ok", "storeStatus": "Ok"}
 
 
-class CancelBookingFood(Delivered, type="store.cancelBookingFood"):
+class CancelBookingFood(AfterDelivery, type="store.cancelBookingFood"):
     """A step failed: reserved food goes back."""
 
     example: ClassVar[dict[str, Any]] = {**_UNPAID, **_NOT_PAID}
 
 
-class RefundPayment(Delivered, type="pay.refund"):
+class RefundPayment(AfterDelivery, type="pay.refund"):
     """The food is back: a payment, if there was one, is to be undone."""
 
     example: ClassVar[dict[str, Any]] = {**_UNPAID, **_NOT_PAID}
 
 
-class RefundBalance(Delivered, type="billing.refund"):
+class RefundBalance(AfterDelivery, type="billing.refund"):
     """A payment was undone: its money goes back to the client's balance."""
 
     example: ClassVar[dict[str, Any]] = {**_BUSY, **_ALL_BUSY}
 
 
-class Result(Delivered, type="order.result"):
+class Result(AfterDelivery, type="order.result"):
     """All steps have spoken and whatever had to be given back is back."""
 
     example: ClassVar[dict[str, Any]] = {**_GOOD, **_ALL_OK}

@@ -11,7 +11,7 @@ import pika
 import yaml
 
 from tests.fakes import FakeFunction
-from tests.processes import end, start, told, trigger
+from tests.processes import end, log_of, start, trigger
 from tests.system import eventually
 from tools.local.children import Child
 from tools.local.rabbitmq import RabbitMQ
@@ -37,7 +37,7 @@ def stack_file(directory: Path) -> Path:
     return path
 
 
-class Letter:
+class Received:
     """A message taken off a queue."""
 
     def __init__(self, properties: pika.BasicProperties, body: bytes):
@@ -160,14 +160,14 @@ class Broker:
         self.channel.queue_bind(queue, self.exchange, "", {"x-match": "all", "type": type})
         return queue
 
-    def take(self, queue: str, count: int = 1) -> list[Letter]:
+    def take(self, queue: str, count: int = 1) -> list[Received]:
         """The next messages of a queue, once there are that many."""
-        found: list[Letter] = []
+        found: list[Received] = []
 
         def more() -> bool:
             method, properties, body = self.channel.basic_get(queue, auto_ack=True)
             if method:
-                found.append(Letter(properties, body))
+                found.append(Received(properties, body))
             return len(found) >= count
 
         eventually(more, f"{count} messages in {queue}")
@@ -175,7 +175,7 @@ class Broker:
 
     def outcomes(self, id: str | None = None) -> list[str]:
         """What the dispatcher has told about an event, or about those that came together."""
-        lines = [line for process in self.processes[-1:] for line in told(process)]
+        lines = [line for process in self.processes[-1:] for line in log_of(process)]
         return [line["outcome"] for line in lines if line["message"] == "delivery" and line.get("id") == id]
 
     def close(self) -> None:

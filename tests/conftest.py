@@ -23,16 +23,16 @@ from functions.order import outbox
 from functions.order.sender import Sender
 from functions.shared import bearer, call
 from functions.shared import database as connections
-from functions.shared.logs import JsonLine, log
 from functions.shared.settings import read
+from functions.shared.telemetry.logs import JsonLine, log
 from tests.fakes import FakeFunction
 from tests.system import Http, Rows, System
 from tools.install import install, owners
-from tools.local.environment import role_url
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 from tools.migrate import migrate
+from tools.role_url import role_url
 
 API = "/ui-api-service/api/v1"
 
@@ -184,7 +184,7 @@ def private_key(secrets: Path) -> str:
 @pytest.fixture(scope="session")
 def function_environment(system: System) -> Callable[[str], dict[str, str]]:
     """What an owner's functions are started with."""
-    return system.plan.surroundings.of_functions
+    return system.plan.environment.of_functions
 
 
 def audit(system: System) -> None:

@@ -15,16 +15,16 @@ from tools.local.processes import wait_until
 
 def trigger(name: str, directory: Path, port: int | None = None, **environment: object) -> Child:
     """A trigger's process, not started yet; with a port it is one that listens."""
-    told = {"HOST": "127.0.0.1", "PORT": str(port)} if port else {}
-    told |= {name: str(value) for name, value in environment.items()}
+    variables = {"HOST": "127.0.0.1", "PORT": str(port)} if port else {}
+    variables |= {name: str(value) for name, value in environment.items()}
     health = f"http://127.0.0.1:{port}/health" if port else None
-    return child(name, [sys.executable, "-m", f"triggers.{name}"], directory, health, **told)
+    return child(name, [sys.executable, "-m", f"triggers.{name}"], directory, health, **variables)
 
 
 def child(name: str, command: list[str], directory: Path, health: str | None = None, **environment: str) -> Child:
     """Any process of the project."""
-    told = passed_on(os.environ) | {"PYTHONUNBUFFERED": "1"} | environment
-    return Child(name, command, told, directory / f"{name}.log", health)
+    variables = passed_on(os.environ) | {"PYTHONUNBUFFERED": "1"} | environment
+    return Child(name, command, variables, directory / f"{name}.log", health)
 
 
 def start(process: Child) -> Child:
@@ -46,12 +46,12 @@ def end(process: Child, number: int = signal.SIGTERM, seconds: float = 20) -> in
 
 def run(module: str, *arguments: str, **environment: object) -> subprocess.CompletedProcess:
     """Run a process that ends by itself; its environment is these variables and no others of the project."""
-    told = passed_on(os.environ) | {name: str(value) for name, value in environment.items()}
+    variables = passed_on(os.environ) | {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
 
 
-def told(process: Child) -> list[dict[str, Any]]:
+def log_of(process: Child) -> list[dict[str, Any]]:
     """What a process has written to its log, line by line."""
     lines = process.log.read_text(errors="replace").splitlines()
     return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]

@@ -14,7 +14,7 @@ import urllib3
 from tools.install import install
 from tools.local import children
 from tools.local.children import Child
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.plan import Plan
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port, is_free, wait_until
@@ -146,19 +146,19 @@ class System:
         **environment: str,
     ):
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        # All in a row, so that none is chosen twice: gateway, ingress, three for figures, one for each process.
+        # All in a row, so that none is chosen twice: gateway, ingress, three for metrics, one for each process.
         first = _free_range(5 + len({one if each else one.owner for one in functions}))
         names = {"GATEWAY_PORT": 0, "BROKER_PORT": 1, "METRICS_PORT": 2, "FUNCTIONS_PORT": 5}
         ports = {name: first + at for name, at in names.items()}
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
-        self.place = Place(directory, ports)
-        self.place.logs.mkdir(parents=True, exist_ok=True)
-        install(self.place.secrets)
+        self.installation = Installation(directory, ports)
+        self.installation.logs.mkdir(parents=True, exist_ok=True)
+        install(self.installation.secrets)
         self.database_url = database
         with _environment(QUICKLY | environment):
-            self.plan = Plan(self.place, functions, each=each, database=database, amqp=rabbitmq.url)
-        self.place.function_urls.write_text(json_module.dumps(self.plan.urls))
-        self.gateway, self.broker = Http(self.place.gateway), Http(self.place.broker)
+            self.plan = Plan(self.installation, functions, each=each, database=database, amqp=rabbitmq.url)
+        self.installation.function_urls.write_text(json_module.dumps(self.plan.urls))
+        self.gateway, self.broker = Http(self.installation.gateway), Http(self.installation.broker)
         self.sql = Rows(database)
 
     @property
@@ -169,7 +169,7 @@ class System:
         for process in self.processes:
             process.start()
         started = wait_until(lambda: not self._late(), self.starts_within)
-        assert started, f"not started: {self._late()}, see {self.place.logs}"
+        assert started, f"not started: {self._late()}, see {self.installation.logs}"
         return self
 
     def _late(self) -> list[str]:

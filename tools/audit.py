@@ -16,7 +16,7 @@ from typing import Any
 
 from pg8000.native import Connection, Error
 
-from tools.reach import NotFound, admin_database
+from tools.targets import NotFound, admin_database
 
 SQL = Path(__file__).with_suffix(".sql")
 NAME = re.compile(r"^-- name: (\w+)( \(settled\))?\n", re.MULTILINE)

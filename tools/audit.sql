@@ -184,7 +184,7 @@ SELECT effect.what, effect.order_id
 
 -- name: user_without_a_balance
 -- Whoever can log in as a client has a billing account. The other direction is no fault: an account is opened
--- before its user is confirmed, it outlives a deleted user, and the internal door opens one without any user.
+-- before its user is confirmed, it outlives a deleted user, and the internal endpoint opens one without any user.
 SELECT username FROM auth.accounts
  WHERE 'ROLE_USER' = ANY(authorities)
    AND NOT EXISTS (SELECT FROM billing.clients c WHERE c.username = accounts.username);

@@ -9,7 +9,7 @@ from pg8000.native import identifier
 
 from tools.bench.orders import Guest, Supplies
 from tools.bench.preparation import MONEY, supplies
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.migrate import connected, create_database, migrate
 
 GUESTS, DISHES = 50, 50
@@ -30,14 +30,14 @@ class Known:
 
 
 @contextmanager
-def database(place: Place, server: str, purpose: str) -> Iterator[tuple[str, Supplies]]:
+def database(installation: Installation, server: str, purpose: str) -> Iterator[tuple[str, Supplies]]:
     """A new one at the server of `server`, dropped in the end: its address, and what orders are made of there."""
     name = PREFIX + purpose.replace("-", "_")
     url = urlsplit(server)._replace(path=f"/{name}").geturl()
     _drop(server, name)
     create_database(url)
     try:
-        migrate(url, json.loads((place.secrets / "roles.json").read_text()))
+        migrate(url, json.loads((installation.secrets / "roles.json").read_text()))
         yield url, filled(url)
     finally:
         _drop(server, name)

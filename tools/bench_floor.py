@@ -31,7 +31,7 @@ from tools.bench.outcomes import percentile
 from tools.bench.resources import cpu_ms
 from tools.bench.target import Target, running
 from tools.bench_chain import Asked, Order
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.processes import StartFailed
 from tools.migrate import MigrationFailed
 
@@ -243,7 +243,7 @@ def _headers(name: str, id: str, order_id: str, cause: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measurements:
     """What came out; times in milliseconds, from when an order is taken to the commit that ends it."""
 
     scenario: str
@@ -297,23 +297,23 @@ class Clients:
             self.loop.connection.ioloop.call_later(0.02, self._stop_when_idle)
 
     def _all_told(self) -> bool:
-        told = self.loop.database.row("SELECT count(*) AS mails FROM notification.emails")
-        return told.mails >= len(self.took)
+        row = self.loop.database.row("SELECT count(*) AS mails FROM notification.emails")
+        return row.mails >= len(self.took)
 
 
-def measured(scenario: str, url: str, target: Target, orders: Iterator[dict[str, Any]], at_once: int) -> Figures:
+def measured(scenario: str, url: str, target: Target, orders: Iterator[dict[str, Any]], at_once: int) -> Measurements:
     """Play one scenario in a database of its own."""
     pids = {target.processes["PostgreSQL"]: "PostgreSQL", target.processes["RabbitMQ"]: "RabbitMQ"}
     pids[os.getpid()] = "loop"
     with closing(Database(url)) as database:
-        clients = Clients(Loop(target.surroundings.amqp, database), orders, at_once)
+        clients = Clients(Loop(target.environment.amqp, database), orders, at_once)
         before = cpu_ms(pids)
         clients.loop.run(clients.begin)
         after = cpu_ms(pids)
     count = len(clients.took)
     used = {name: (after[name] - before[name]) / count for name in after}
     middle, late = (percentile(clients.took, percent) for percent in (50, 99))
-    return Figures(scenario, count, count / (clients.last - clients.first), middle, late, used)
+    return Measurements(scenario, count, count / (clients.last - clients.first), middle, late, used)
 
 
 def _orders(supplies: Supplies) -> Iterator[dict[str, Any]]:
@@ -338,22 +338,22 @@ def _until(seconds: float, orders: Iterator[dict[str, Any]]) -> Iterator[dict[st
 @click.option("--json", "json_file", default="bench-floor.json", show_default=True, type=Path)
 def main(orders: int, clients: str, seconds: float, json_file: Path) -> None:
     """See the module's text."""
-    found: list[Figures] = []
+    found: list[Measurements] = []
     try:
-        place = Place.from_environment()
-        target = running(place)
+        installation = Installation.from_environment()
+        target = running(installation)
         if missing := {"PostgreSQL", "RabbitMQ"} - target.processes.keys():
             raise StartFailed(f"expected the servers of make run, to count their time; missing: {', '.join(missing)}")
         wanted = [(f"closed-{count}", int(count), None) for count in clients.split(",")]
         for scenario, at_once, limit in [*wanted, (f"burst-{orders}", orders, orders)]:
-            with bench_beside.database(place, target.database, "floor") as (url, supplies):
+            with bench_beside.database(installation, target.database, "floor") as (url, supplies):
                 asked = _orders(supplies)
                 some = islice(asked, limit) if limit else _until(seconds, asked)
                 found.append(measured(scenario, url, target, some, at_once))
                 click.echo(str(found[-1]))
     except (StartFailed, MigrationFailed, OSError) as problem:
         raise SystemExit(f"floor: {problem}") from None
-    json_file.write_text(json.dumps([asdict(figures) for figures in found], indent=2) + "\n")
+    json_file.write_text(json.dumps([asdict(measurements) for measurements in found], indent=2) + "\n")
 
 
 if __name__ == "__main__":

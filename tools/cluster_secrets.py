@@ -75,9 +75,9 @@ class Cluster:
         return self._written("update", name, self._call("PUT", f"/{name}", _secret(name, values, version)))
 
     def _written(self, verb: str, name: str, answer: tuple[int, Any]) -> bool:
-        status, told = answer
+        status, reason = answer
         if status not in (200, 201, 409):
-            self._refuse(verb, name, told)
+            self._refuse(verb, name, reason)
         return status != 409
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -87,8 +87,8 @@ class Cluster:
         except (urllib3.exceptions.HTTPError, ValueError) as problem:
             raise NotMade(f"expected the Kubernetes API at {self._base}, found {problem}") from None
 
-    def _refuse(self, verb: str, name: str, told: dict[str, Any]) -> None:
-        raise NotMade(f"{verb} secret {name}: {told.get('message') or told}; is the service account allowed to?")
+    def _refuse(self, verb: str, name: str, reason: dict[str, Any]) -> None:
+        raise NotMade(f"{verb} secret {name}: {reason.get('message') or reason}; is the service account allowed to?")
 
 
 def _secret(name: str, values: dict[str, str], version: str | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from tools.manifests.listed import image
+from tools.generate.manifests.listed import image
 from triggers.stack import ROOT
 
 OVERLAYS = ROOT / "k8s" / "overlays"
@@ -137,7 +137,7 @@ class Progress:
 
     part: str
     documents: list[Document]
-    told: int = -1
+    shown: int = -1
 
     def waiting(self) -> dict[str, str]:
         """What is not ready yet, with what the cluster says about it. Raises DeployFailed when a Job gave up."""
@@ -145,8 +145,8 @@ class Progress:
         items = listed.get("items", [listed])
         late = {name(item): _lacks(item) for item in items if _lacks(item) is not None}
         ready = len(items) - len(late)
-        if ready != self.told:
-            self.told = ready
+        if ready != self.shown:
+            self.shown = ready
             print(f"  {self.part}: {ready} of {len(items)} ready", flush=True)
         return late
 
@@ -155,8 +155,8 @@ def _lacks(item: Document) -> str | None:
     wanted = READY.get(f"{group(item)}/{item['kind']}")
     conditions = {each["type"]: each for each in item.get("status", {}).get("conditions", ())}
     if item["kind"] == "Job" and conditions.get("Failed", {}).get("status") == "True":
-        told = f"kubectl logs --namespace {item['metadata']['namespace']} {name(item).lower()}"
-        raise DeployFailed(f"{name(item)} gave up: see {told}")
+        shown = f"kubectl logs --namespace {item['metadata']['namespace']} {name(item).lower()}"
+        raise DeployFailed(f"{name(item)} gave up: see {shown}")
     if wanted is None or conditions.get(wanted, {}).get("status") == "True":
         return None
     return conditions.get(wanted, {}).get("message") or f"no condition {wanted} yet"

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.local.environment import role_url
-from tools.local.private_files import locked, password, write_private
+from tools.private_files import locked, password, write_private
+from tools.role_url import role_url
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 SHARED = "shared"
@@ -101,13 +101,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.install", description=__doc__)
     parser.add_argument("directory", type=Path, metavar="DIR", help="where the files are kept, for you alone")
     parser.add_argument("--database", metavar="HOST:PORT/NAME", help="where the functions reach the database")
-    told = parser.parse_args()
+    options = parser.parse_args()
     try:
-        made = install(told.directory)
-        deployed = write_deployment(told.directory, told.database) if told.database else None
+        made = install(options.directory)
+        deployed = write_deployment(options.directory, options.database) if options.database else None
     except OSError as problem:
-        sys.exit(f"{told.directory}: expected a directory that can be written, got: {problem.strerror}")
-    print(f"{told.directory}: made {', '.join(made)}" if made else f"{told.directory}: nothing to do")
+        sys.exit(f"{options.directory}: expected a directory that can be written, got: {problem.strerror}")
+    print(f"{options.directory}: made {', '.join(made)}" if made else f"{options.directory}: nothing to do")
     if deployed:
         print(f"{deployed}: a file for each secret of stack.yml")
 

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 from pg8000.native import Connection, DatabaseError, Error, identifier, literal
 
 from tools.install import FUNCTIONS, SHARED, owners
-from tools.local.environment import role_url
+from tools.role_url import role_url
 
 LOCK = 3_665_646  # any number, as long as every migration of this system takes the same
 TRIES = 10
@@ -39,12 +39,12 @@ MAKE_ROLE = """
 
 HAS_ADMIN = "SELECT FROM auth.users WHERE username = 'admin'"
 
-DOORS_OF_DATABASE = """
+ENDPOINTS_OF_DATABASE = """
     REVOKE ALL ON DATABASE {database} FROM PUBLIC;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
 """
 
-ROOM = """
+SCHEMA = """
     CREATE SCHEMA IF NOT EXISTS {owner};
     CREATE TABLE IF NOT EXISTS {owner}.migrations (
         name       text        PRIMARY KEY,
@@ -152,7 +152,7 @@ def _patiently(what: str, admin: Connection, work: Callable[[], Any]) -> Any:
 
 
 def _prepare_database(admin: Connection) -> None:
-    sql = DOORS_OF_DATABASE.format(database=_database(admin))
+    sql = ENDPOINTS_OF_DATABASE.format(database=_database(admin))
     _patiently("the database", admin, lambda: admin.run(sql))
 
 
@@ -161,14 +161,14 @@ def _database(admin: Connection) -> str:
 
 
 def _prepare(admin: Connection, owner: str, passwords: dict[str, str], url: str) -> list[str]:
-    """The owner's role and its room: its own schema, and no other's."""
+    """The owner's role and its own schema, and no other's."""
     if owner not in passwords:
         raise MigrationFailed(
             f"{owner}: expected its password in roles.json, found none: run `python -m tools.install`"
         )
     done = _patiently(f"role {owner}", admin, lambda: _keep_role(admin, owner, passwords[owner], url))
-    room = ROOM.format(owner=identifier(owner), database=_database(admin))
-    _patiently(f"schema {owner}", admin, lambda: admin.run(room))
+    statements = SCHEMA.format(owner=identifier(owner), database=_database(admin))
+    _patiently(f"schema {owner}", admin, lambda: admin.run(statements))
     return done
 
 

@@ -1,1 +1,4 @@
-"""What makes a function run: ingress, dispatcher, clock, gateway, host, injector. RabbitMQ is spoken here alone."""
+"""What makes a function run: gateway, ingress, dispatcher, connector, cron, and the servers of functions.
+
+RabbitMQ is spoken here alone.
+"""

@@ -20,8 +20,8 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pydantic import Field, field_validator
 
-from functions.shared.logs import log
 from functions.shared.settings import Settings
+from functions.shared.telemetry.logs import log
 
 CONFIRM_SECONDS = 10.0
 LAST_CONFIRMS_SECONDS = 5.0

@@ -7,7 +7,7 @@ from typing import Any
 from functions.shared.events import Unacceptable
 from triggers import wire
 from triggers.http_client import HttpClient, Lost, NotReached, TimedOut
-from triggers.wire import Wired
+from triggers.wire import WireEvent
 
 LONGEST_REASON = 2000
 
@@ -16,7 +16,7 @@ LONGEST_REASON = 2000
 class Done:
     """The function has handled it; what it answered goes on."""
 
-    replies: list[Wired]
+    replies: list[WireEvent]
 
 
 @dataclass(frozen=True)

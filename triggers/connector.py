@@ -17,7 +17,7 @@ from typing import Any
 import urllib3
 from pydantic import BaseModel, Field, TypeAdapter
 
-from functions.shared.logs import log
+from functions.shared.telemetry.logs import log
 from triggers.addresses import pool
 from triggers.amqp import GONE, Link
 from triggers.calls import Outcome, Unavailable, outcome_of
@@ -55,7 +55,7 @@ LISTED = TypeAdapter(list[Deployment] | None)
 
 
 @dataclass(frozen=True)
-class Taker:
+class Subscriber:
     """A function that takes events, and where it answers."""
 
     name: str
@@ -68,16 +68,16 @@ class Taker:
         return None if self.topic == DEAD_LETTERS else self.topic
 
 
-def takers(deployment: Deployment, gateway: str) -> Iterator[Taker]:
+def subscribers(deployment: Deployment, gateway: str) -> Iterator[Subscriber]:
     """The functions of a deployment that take events: itself by its topic, those inside it by name."""
     notes, url = deployment.annotations or {}, f"{gateway}/function/{deployment.name}"
     inside = (pair.partition("=") for pair in notes.get("events", "").split())
-    for taker in (
-        Taker(deployment.name, notes.get("topic", ""), url),
-        *(Taker(name, topic, f"{url}/function/{name}") for name, _, topic in inside),
+    for subscriber in (
+        Subscriber(deployment.name, notes.get("topic", ""), url),
+        *(Subscriber(name, topic, f"{url}/function/{name}") for name, _, topic in inside),
     ):
-        if TOPIC.fullmatch(taker.topic):
-            yield taker
+        if TOPIC.fullmatch(subscriber.topic):
+            yield subscriber
 
 
 def meaning(status: int, headers: Any, body: bytes) -> Outcome:
@@ -125,24 +125,24 @@ class Connector:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self.settings.connector_rebuild_seconds)
 
-    def _listed(self) -> set[Taker]:
+    def _listed(self) -> set[Subscriber]:
         answer = self._pool.request("GET", f"{self._gateway}/system/functions", headers=self._credentials())
         if answer.status != 200:
             raise ValueError(f"expected 200, got {answer.status} {answer.data[:200].decode(errors='replace')}")
         deployments = LISTED.validate_json(answer.data) or []
-        found = {taker for deployment in deployments for taker in takers(deployment, self._gateway)}
-        return {taker for taker in found if not self.settings.wanted or taker.name in self.settings.wanted}
+        found = {each for deployment in deployments for each in subscribers(deployment, self._gateway)}
+        return {each for each in found if not self.settings.wanted or each.name in self.settings.wanted}
 
     def _credentials(self) -> dict[str, str]:
         # For the list alone: what is sent with a call is passed on to the function.
         user, password = self.settings.basic_auth_user, self.settings.basic_auth_password
         return urllib3.make_headers(basic_auth=f"{user}:{password}") if password else {}
 
-    async def _serve(self, wanted: set[Taker]) -> None:
+    async def _serve(self, wanted: set[Subscriber]) -> None:
         for trigger in [trigger for trigger in self.triggers if trigger.function not in wanted]:
             await self._drop(trigger)
         known = {trigger.function for trigger in self.triggers}
-        if new := sorted(wanted - known, key=lambda taker: taker.name):
+        if new := sorted(wanted - known, key=lambda subscriber: subscriber.name):
             await self._add([Trigger(one, self.settings, self.topology, one.url, meaning) for one in new])
 
     async def _add(self, triggers: list[Trigger]) -> None:

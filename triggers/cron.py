@@ -13,17 +13,17 @@ import urllib3
 from cronsim import CronSim, CronSimError
 from pydantic import Field
 
-from functions.shared import traces
-from functions.shared.logs import log
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.logs import log
 from triggers.addresses import CallSettings, address, pool
 from triggers.command import on_stop, settings_for
-from triggers.measured import (
+from triggers.metrics import (
     LAST_RUN,
     RUNS,
     MetricsSettings,
     check_metrics_port,
+    serve_metrics,
     start_at_zero,
-    tell_figures,
 )
 from triggers.stack import Function, load
 
@@ -48,7 +48,7 @@ def next_run(schedule: str, after: datetime) -> datetime:
         raise ValueError(f"schedule: expected `@every 10s` or five cron fields, got {schedule!r}") from problem
 
 
-class Clock:
+class Cron:
     """A thread for each scheduled function, so that none waits for another."""
 
     def __init__(self, settings: CronSettings):
@@ -92,15 +92,15 @@ class Clock:
 
 
 def main() -> None:
-    """Run until SIGTERM; a call in hand ends with the process, its function finishes on its own."""
+    """Run until SIGTERM; a call in flight ends with the process, its function finishes on its own."""
     settings = settings_for(CronSettings, __doc__)
     check_metrics_port(settings)
     traces.check()
-    clock = Clock(settings)
-    stopped = on_stop(clock.stopped.set)
-    clock.start()
-    tell_figures(settings)
-    log("clock started", functions=len(clock.scheduled))
+    cron = Cron(settings)
+    stopped = on_stop(cron.stopped.set)
+    cron.start()
+    serve_metrics(settings)
+    log("cron started", functions=len(cron.scheduled))
     stopped.wait()
 
 

@@ -1,4 +1,4 @@
-"""The broker's back door: takes events off each trigger's queue, posts them to its function, sends on the replies.
+"""The broker's consumer: takes events off each trigger's queue, posts them to its function, sends on the replies.
 
 An event is acknowledged after RabbitMQ has confirmed what came of it: its reply, its next try, or its dead letter.
 All triggers share one event loop and one connection.
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import uvloop
 
-from functions.shared import traces
-from functions.shared.logs import log
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.logs import log
 from triggers.amqp import Link
 from triggers.command import settings_for
-from triggers.measured import Queues, check_metrics_port, tell_figures
+from triggers.metrics import Queues, check_metrics_port, serve_metrics
 from triggers.stack import DEAD_LETTERS, Function, load
 from triggers.topology import Topology
 from triggers.trigger import DispatcherSettings, Trigger
@@ -50,7 +50,7 @@ async def finish(link: Link, triggers: Sequence[Trigger], seconds: float) -> Non
     await link.stop()
 
 
-def tell_queues(dispatcher: Dispatcher) -> None:
+def export_queues(dispatcher: Dispatcher) -> None:
     """Have the depth of the queues among the metrics; they are asked for by another thread."""
     loop = asyncio.get_running_loop()
 
@@ -95,8 +95,8 @@ async def _work(settings: DispatcherSettings, make: Callable[[], Dispatcher]) ->
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     dispatcher = make()
     dispatcher.start()
-    tell_queues(dispatcher)
-    tell_figures(settings)
+    export_queues(dispatcher)
+    serve_metrics(settings)
     log("dispatcher started", triggers=len(dispatcher.triggers))
     await stopped.wait()
     await dispatcher.stop()

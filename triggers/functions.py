@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from functions.shared import metrics, settings
+from functions.shared import settings
 from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request
+from functions.shared.telemetry import metrics
 from triggers.asgi import (
     TOO_SLOW,
     BodyTooLarge,
@@ -74,10 +75,10 @@ class Threads:
 
         def work() -> None:
             try:
-                tell, what = answered.set_result, handle(request)
+                settle, what = answered.set_result, handle(request)
             except BaseException as problem:
-                tell, what = answered.set_exception, problem
-            loop.call_soon_threadsafe(_tell, answered, tell, what)
+                settle, what = answered.set_exception, problem
+            loop.call_soon_threadsafe(_settle, answered, settle, what)
 
         self._busy += 1
         if self._busy > self._started < self._most:
@@ -97,10 +98,10 @@ class Threads:
             self._waiting.get()()
 
 
-def _tell(answered: asyncio.Future, tell: Callable[[Any], None], what: Any) -> None:
+def _settle(answered: asyncio.Future, settle: Callable[[Any], None], what: Any) -> None:
     # A client that went away has canceled it.
     if not answered.done():
-        tell(what)
+        settle(what)
 
 
 class Functions:

@@ -13,8 +13,8 @@ from logging import WARNING
 from pydantic import Field
 
 from functions.shared.answers import json_answer
-from functions.shared.logs import log
-from functions.shared.watched import outcome_of
+from functions.shared.telemetry.instrumented import outcome_of
+from functions.shared.telemetry.logs import log
 from triggers.addresses import CallSettings, address
 from triggers.asgi import (
     BodyTooLarge,
@@ -29,7 +29,7 @@ from triggers.asgi import (
 )
 from triggers.command import settings_for
 from triggers.http_client import Answer, HttpClient, Lost, NotReached, target_of
-from triggers.measured import GATEWAY, MetricsSettings, check_metrics_port, tell_figures
+from triggers.metrics import GATEWAY, MetricsSettings, check_metrics_port, serve_metrics
 from triggers.server import Lifespan, serve
 from triggers.stack import Function, load, path_pattern
 
@@ -52,7 +52,7 @@ OF_THE_CONNECTION = {
 class GatewaySettings(CallSettings, MetricsSettings):
     """What the gateway reads from its environment.
 
-    Its figures have a port of their own: everybody may reach `port`, and how the system fares is not for everybody.
+    Its metrics have a port of their own: everybody may reach `port`, and how the system fares is not for everybody.
     """
 
     port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
@@ -84,7 +84,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings):
         self._settings, self._routes = settings, Routes()
         self._client = HttpClient(settings.gateway_timeout_seconds)
-        self._lifespan = Lifespan(lambda: tell_figures(settings))
+        self._lifespan = Lifespan(lambda: serve_metrics(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -136,8 +136,8 @@ class Gateway:
 
 def _length(answer: Answer, method: str) -> list[tuple[bytes, bytes]]:
     """The header; an answer to HEAD has the length that a body would have."""
-    told = answer.headers.get("content-length") if method == "HEAD" else str(len(answer.body))
-    return [] if told is None or answer.status in (204, 304) else [(b"content-length", told.encode())]
+    length = answer.headers.get("content-length") if method == "HEAD" else str(len(answer.body))
+    return [] if length is None or answer.status in (204, 304) else [(b"content-length", length.encode())]
 
 
 def _kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""The broker's front door: takes CloudEvents by HTTP POST, answers 202 once RabbitMQ has confirmed them.
+"""The broker's ingress: takes CloudEvents by HTTP POST, answers 202 once RabbitMQ has confirmed them.
 
 POST /        one CloudEvent, binary or structured, or many in batched mode: all of them or none
 GET  /health  200 while RabbitMQ is there, 503 otherwise
@@ -10,12 +10,12 @@ from logging import INFO, WARNING
 
 from pydantic import Field
 
-from functions.shared import metrics
 from functions.shared.answers import Answer, json_answer
 from functions.shared.events import Unacceptable
-from functions.shared.logs import log, milliseconds_since
 from functions.shared.request import Request
-from functions.shared.watched import outcome_of
+from functions.shared.telemetry import metrics
+from functions.shared.telemetry.instrumented import outcome_of
+from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
 from triggers.amqp import Link, NotConfirmed
 from triggers.asgi import (
@@ -31,7 +31,7 @@ from triggers.asgi import (
     send_answer,
 )
 from triggers.command import settings_for
-from triggers.measured import INGRESS, known_type
+from triggers.metrics import INGRESS, known_type
 from triggers.server import Lifespan, serve
 from triggers.topology import BrokerSettings, Topology
 from triggers.wire import message_of
@@ -101,14 +101,14 @@ class Ingress:
         return answer
 
 
-def _events(request: Request) -> list[wire.Wired]:
+def _events(request: Request) -> list[wire.WireEvent]:
     """The events of a request. Raises Unacceptable."""
     if request.mimetype == wire.BATCH:
         return wire.from_batch(request.body)
     return [wire.from_http(request.headers, request.body)]
 
 
-def _report(event: wire.Wired | None, status: int, began: float, batch: int) -> None:
+def _report(event: wire.WireEvent | None, status: int, began: float, batch: int) -> None:
     outcome = "taken" if status == 202 else outcome_of(status)
     INGRESS.labels(known_type(event and event["type"]), outcome).observe(time.perf_counter() - began)
     log(

@@ -18,7 +18,7 @@ from triggers import wire
 from triggers.amqp import Delivery, Message
 from triggers.calls import LONGEST_REASON, Failed
 from triggers.topology import RETRY_QUEUES, Topology
-from triggers.wire import Wired, message_of
+from triggers.wire import WireEvent, message_of
 
 LONGEST_PAUSE = 15.0
 UNREADABLE = "homework.arch.ops.unreadable"
@@ -49,11 +49,11 @@ class RetryPolicy:
     function: str
     queue: str
 
-    def is_over(self, event: Wired, failure: Failed) -> bool:
+    def is_over(self, event: WireEvent, failure: Failed) -> bool:
         """Whether an event becomes a dead letter now."""
         return failure.final or event.attempts + 1 >= self.settings.dispatcher_tries
 
-    def retry(self, event: Wired) -> Retry:
+    def retry(self, event: WireEvent) -> Retry:
         """The next try of `event`."""
         attempts = event.attempts + 1
         seconds = self._backoff(attempts)
@@ -63,7 +63,7 @@ class RetryPolicy:
             message_of(again, exchange, self.queue, expires=int(seconds * 1000), must_arrive=True), seconds
         )
 
-    def dead_letter(self, event: Wired, failure: Failed) -> Message:
+    def dead_letter(self, event: WireEvent, failure: Failed) -> Message:
         """The event as a dead letter: with who failed, why, and after how many tries."""
         reason = failure.reason.encode()[:LONGEST_REASON]
         dead = replace(event, attempts=0).with_attributes(
@@ -86,7 +86,7 @@ def pauses() -> Iterator[float]:
     return (pause * random.uniform(0.7, 1.3) for pause in itertools.chain(doubling, steady))
 
 
-def unreadable(delivery: Delivery, queue: str) -> Wired:
+def unreadable(delivery: Delivery, queue: str) -> WireEvent:
     """A CloudEvent around a message that is none, so that it can be kept."""
     data = base64.b64encode(delivery.body).decode()
     attributes = {

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from functions.shared import traces
+from functions.shared.telemetry import traces
 from triggers.command import check_port
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.

@@ -16,19 +16,19 @@ from typing import Any
 
 from pydantic import Field
 
-from functions.shared import traces
 from functions.shared.events import Unacceptable
-from functions.shared.logs import log, milliseconds_since
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
 from triggers.addresses import CallSettings, address
 from triggers.amqp import Delivery, Link, Message, Subscription
 from triggers.calls import NAMES, Done, Failed, Meaning, Outcome, Unavailable, call, outcome_of
 from triggers.http_client import HttpClient
-from triggers.measured import CALLS, DELIVERED, LAG, MetricsSettings, lag_of, start_at_zero
+from triggers.metrics import CALLS, DELIVERED, LAG, MetricsSettings, lag_of, start_at_zero
 from triggers.retries import RetryPolicy, RetrySettings, pauses, unreadable
 from triggers.stack import DEAD_LETTERS, Function
 from triggers.topology import BrokerSettings, Topology
-from triggers.wire import Wired, message_of
+from triggers.wire import WireEvent, message_of
 
 OUTCOMES = ("done", "again", "dead_letter")
 # Trouble that comes again and again must not come a thousand times a second: it takes a worker's place that long.
@@ -55,7 +55,7 @@ class Job:
     """A delivery and the event in it."""
 
     delivery: Delivery
-    event: Wired
+    event: WireEvent
 
 
 class Trigger:
@@ -212,7 +212,7 @@ class Trigger:
 
     # -- what comes of it --------------------------------------------------------------------------------------
 
-    def _finish(self, jobs: list[Job], replies: list[Wired], began: float) -> None:
+    def _finish(self, jobs: list[Job], replies: list[WireEvent], began: float) -> None:
         def confirmed() -> None:
             self._delivered["done"].inc(len(jobs))
             for job in jobs:
@@ -261,7 +261,7 @@ class Trigger:
         self.link.publish_then(messages, outcome)
 
     def _report(
-        self, event: Wired | None, outcome: str, level: int, began: float | None = None, **fields: Any
+        self, event: WireEvent | None, outcome: str, level: int, began: float | None = None, **fields: Any
     ) -> None:
         log(
             "delivery",
@@ -279,20 +279,20 @@ class Trigger:
 
 def _ended(spans: Sequence[traces.Span], outcome: Outcome | None) -> None:
     for span in spans:
-        span.ended(NAMES.get(type(outcome), "left"), failed=not isinstance(outcome, Done))
+        span.set_outcome(NAMES.get(type(outcome), "left"), failed=not isinstance(outcome, Done))
 
 
-def _traced(event: Wired, span: traces.Span) -> Wired:
+def _traced(event: WireEvent, span: traces.Span) -> WireEvent:
     """The event as a part of this span's trace."""
     return event if event.trace is span.trace else replace(event, trace=span.trace)
 
 
-def _following(reply: Wired, span: traces.Span) -> Wired:
+def _following(reply: WireEvent, span: traces.Span) -> WireEvent:
     """The reply in the trace of what it answers, unless it has one of its own."""
     return reply if reply.trace or not span.trace else replace(reply, trace=span.trace)
 
 
-def _continued(replies: list[Wired], jobs: list[Job], spans: list[traces.Span]) -> list[Wired]:
+def _continued(replies: list[WireEvent], jobs: list[Job], spans: list[traces.Span]) -> list[WireEvent]:
     """The replies to a batch, each in the trace of the event that it says it is caused by."""
     causes = {job.event["id"]: span for job, span in zip(jobs, spans, strict=True)}
     return [_following(reply, causes.get(reply.get("causationid"), NO_SPAN)) for reply in replies]

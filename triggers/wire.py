@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from functions.shared import exact_json, traces
+from functions.shared import exact_json
 from functions.shared.events import BATCH, PLAIN, STRUCTURED, Unacceptable
-from functions.shared.traces import Trace
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.traces import Trace
 from triggers.amqp import Message
 
 JSON = "application/json"
@@ -35,7 +36,7 @@ ATTEMPTS = "x-attempts"
 
 
 @dataclass(frozen=True)
-class Wired:
+class WireEvent:
     """The event's attributes as text, and its data as bytes."""
 
     attributes: dict[str, str]
@@ -60,17 +61,17 @@ class Wired:
         """Whether the data says that it is JSON, so that it can stand inside a batch; if it lies, the batch fails."""
         return bool(self.data) and "json" in self.content_type
 
-    def with_attributes(self, **more: str) -> "Wired":
+    def with_attributes(self, **more: str) -> "WireEvent":
         """The same event with further attributes."""
         return replace(self, attributes={**self.attributes, **more})
 
 
-def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: Trace | None = None) -> Wired:
+def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: Trace | None = None) -> WireEvent:
     """An event that anybody downstream can read. Raises Unacceptable.
 
     A trace among its own attributes goes before `trace`, and is no attribute any more, as in Knative's broker.
     """
-    trace = traces.told_by(attributes.get) or trace
+    trace = traces.extract(attributes.get) or trace
     attributes = {name: value for name, value in attributes.items() if name not in traces.NAMES}
     for name in REQUIRED:
         if not attributes.get(name):
@@ -93,14 +94,14 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: T
     if "time" not in attributes:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         attributes = {"time": now, **attributes}
-    return Wired(attributes, data, attempts, trace)
+    return WireEvent(attributes, data, attempts, trace)
 
 
-def from_http(headers: Mapping[str, str], body: bytes) -> Wired:
+def from_http(headers: Mapping[str, str], body: bytes) -> WireEvent:
     """One event in binary or structured mode. Raises Unacceptable."""
     content_type = headers.get("Content-Type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    trace = traces.told_by(headers.get)
+    trace = traces.extract(headers.get)
     if media_type == STRUCTURED:
         return from_object(_json(body), trace)
     if not headers.get("ce-specversion"):
@@ -123,7 +124,7 @@ def _json(text: bytes | str) -> Any:
         raise Unacceptable(f"expected JSON, got something else: {problem}") from None
 
 
-def from_object(item: Any, trace: Trace | None = None) -> Wired:
+def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
     """One event from its JSON object. Raises Unacceptable."""
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
@@ -138,7 +139,7 @@ def from_object(item: Any, trace: Trace | None = None) -> Wired:
     return checked({"datacontenttype": JSON, **attributes}, data, trace=trace)
 
 
-def from_batch(body: bytes) -> list[Wired]:
+def from_batch(body: bytes) -> list[WireEvent]:
     """The events of a batch. Raises Unacceptable when one of them is none."""
     items = _json(body)
     if not isinstance(items, list):
@@ -153,7 +154,7 @@ def _base64(text: Any) -> bytes:
         raise Unacceptable(f"data_base64: expected base64, got something else: {problem}") from None
 
 
-def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> list[Wired]:
+def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> list[WireEvent]:
     """The events that a function answered with; none when the answer carries no event. Raises Unacceptable."""
     media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if status == 204 or not body:
@@ -165,7 +166,7 @@ def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> l
     return []
 
 
-def to_http(event: Wired) -> tuple[dict[str, str], bytes]:
+def to_http(event: WireEvent) -> tuple[dict[str, str], bytes]:
     """Headers and body in binary mode."""
     headers = {f"ce-{name}": _header(value) for name, value in event.attributes.items() if name != "datacontenttype"}
     trace = event.trace.headers() if event.trace else {}
@@ -176,7 +177,7 @@ def _header(value: str) -> str:
     return NOT_IN_A_HEADER.sub(lambda found: quote(found[0]), value)
 
 
-def to_batch(events: list[Wired]) -> tuple[dict[str, str], bytes]:
+def to_batch(events: list[WireEvent]) -> tuple[dict[str, str], bytes]:
     """Headers and body in batched mode; only for events whose data is JSON, which goes in as it is.
 
     One request has many traces here, so each event has its own with it, as the extension that CloudEvents has for it.
@@ -185,13 +186,13 @@ def to_batch(events: list[Wired]) -> tuple[dict[str, str], bytes]:
     return {"Content-Type": BATCH}, b"[" + body + b"]"
 
 
-def _structured(event: Wired) -> bytes:
+def _structured(event: WireEvent) -> bytes:
     trace = event.trace.headers() if event.trace else {}
     attributes = json.dumps(event.attributes | trace, separators=(",", ":")).encode()
     return attributes[:-1] + b',"data":' + event.data + b"}"
 
 
-def to_amqp_headers(event: Wired) -> dict[str, Any]:
+def to_amqp_headers(event: WireEvent) -> dict[str, Any]:
     """The headers of the message; the binding of a trigger looks at them."""
     headers: dict[str, Any] = {
         name: value for name, value in event.attributes.items() if name != "datacontenttype"
@@ -203,17 +204,17 @@ def to_amqp_headers(event: Wired) -> dict[str, Any]:
     return headers | (event.trace._asdict() if event.trace else {})
 
 
-def message_of(event: Wired, exchange: str, routing_key: str = "", **options: Any) -> Message:
+def message_of(event: WireEvent, exchange: str, routing_key: str = "", **options: Any) -> Message:
     """The message that carries `event` on RabbitMQ."""
     headers = to_amqp_headers(event)
     return Message(exchange, routing_key, headers, event.data, event.content_type, event["id"], **options)
 
 
-def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body: bytes) -> Wired:
+def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body: bytes) -> WireEvent:
     """The event of a message, as Knative's dispatcher reads it. Raises Unacceptable."""
     known = {str(name).lower(): value for name, value in (headers or {}).items()}
     attempts = known.get(ATTEMPTS, 0) if isinstance(known.get(ATTEMPTS, 0), int) else 0
-    trace = traces.told_by(known.get)
+    trace = traces.extract(known.get)
     if content_type and content_type.startswith(STRUCTURED):
         return replace(from_object(_json(body), trace), attempts=attempts)
     attributes = {name.removeprefix("ce-"): _text(value) for name, value in known.items() if _is_attribute(name)}

@@ -12,7 +12,7 @@ from functions.auth.accounts import USER
 from functions.shared import database
 from functions.shared.call import CallFailed, call
 from functions.shared.database import Database
-from functions.shared.logs import log
+from functions.shared.telemetry.logs import log
 from schemas.auth import NewUser
 
 KEPT = "The registration is kept and will be completed in a moment: sign in then, do not register again"

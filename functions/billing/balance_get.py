@@ -1,6 +1,6 @@
 """Tell the caller's own balance."""
 
-from functions.billing.internal_get import tell
+from functions.billing.internal_get import get_balance
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -12,4 +12,4 @@ def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance:
     """One's own balance."""
     if body.username != caller.username:
         return Balance.refused(-8513, "Access denied")
-    return tell(body, db)
+    return get_balance(body, db)

@@ -1,4 +1,4 @@
-"""Put money on any client's balance: the internal door; balance_add.py is the public one."""
+"""Put money on any client's balance: the internal endpoint; balance_add.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -20,7 +20,7 @@ KNOWN = "SELECT username FROM clients WHERE username = :username"
 
 
 def add(body: BalanceChange, db: Database) -> Simple:
-    """Add to any client's balance; both doors lead here."""
+    """Add to any client's balance; both endpoints call this."""
     if db.row(ADD, username=body.username, amount=body.amount):
         return Simple()
     known = db.row(KNOWN, username=body.username)

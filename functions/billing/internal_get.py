@@ -1,4 +1,4 @@
-"""Tell any client's balance: the internal door; balance_get.py is the public one."""
+"""Tell any client's balance: the internal endpoint; balance_get.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -7,8 +7,8 @@ from schemas.billing import Balance, UserQuery
 READ = "SELECT username, balance FROM clients WHERE username = :username"
 
 
-def tell(body: UserQuery, db: Database) -> Balance:
-    """Any client's balance; both doors lead here."""
+def get_balance(body: UserQuery, db: Database) -> Balance:
+    """Any client's balance; both endpoints call this."""
     client = db.row(READ, username=body.username)
     if client is None:
         return Balance.refused(-9000, "Client not found")
@@ -18,4 +18,4 @@ def tell(body: UserQuery, db: Database) -> Balance:
 @rest("POST", "/billing-service/api/v1/internal/balance/get", caller="internal")
 def internal_get(body: UserQuery, db: Database) -> Balance:
     """A client's balance."""
-    return tell(body, db)
+    return get_balance(body, db)

@@ -1,4 +1,4 @@
-"""Take money off any client's balance: the internal door; balance_withdraw.py is the public one."""
+"""Take money off any client's balance: the internal endpoint; balance_withdraw.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -19,7 +19,7 @@ KNOWN = "SELECT username FROM clients WHERE username = :username"
 
 
 def take(body: BalanceChange, db: Database) -> Simple:
-    """Withdraw from any client's balance; both doors lead here."""
+    """Withdraw from any client's balance; both endpoints call this."""
     if db.row(WITHDRAW, username=body.username, amount=body.amount):
         return Simple()
     known = db.row(KNOWN, username=body.username)

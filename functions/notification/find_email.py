@@ -1,4 +1,4 @@
-"""Tell any user's mails: the internal door; list_emails.py is the public one."""
+"""Tell any user's mails: the internal endpoint; list_emails.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -7,8 +7,8 @@ from schemas.notification import Mail, Mails, UserQuery
 MAILS = "SELECT username, message, email, status FROM emails WHERE username = :username ORDER BY id"
 
 
-def tell(body: UserQuery, db: Database) -> Mails:
-    """All mails of a user, oldest first; both doors lead here."""
+def list_mails(body: UserQuery, db: Database) -> Mails:
+    """All mails of a user, oldest first; both endpoints call this."""
     rows = db.rows(MAILS, username=body.username)
     return Mails(emails=[Mail(**row._asdict()) for row in rows])
 
@@ -16,4 +16,4 @@ def tell(body: UserQuery, db: Database) -> Mails:
 @rest("POST", "/notification-service/api/v1/internal/findEmail", caller="internal")
 def find_email(body: UserQuery, db: Database) -> Mails:
     """A user's mails."""
-    return tell(body, db)
+    return list_mails(body, db)

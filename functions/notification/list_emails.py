@@ -1,6 +1,6 @@
 """Tell the caller's own mails."""
 
-from functions.notification.find_email import tell
+from functions.notification.find_email import list_mails
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
@@ -12,4 +12,4 @@ def list_emails(body: UserQuery, caller: Caller, db: Database) -> Mails:
     """One's own mails, oldest first."""
     if body.username != caller.username:
         return Mails.refused(-8513, "Access denied")
-    return tell(body, db)
+    return list_mails(body, db)

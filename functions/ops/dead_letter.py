@@ -15,10 +15,10 @@ from cloudevents.http import CloudEvent
 
 from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
-from functions.shared.logs import log
 from functions.shared.request import Request
 from functions.shared.settings import DatabaseSettings, require
-from functions.shared.watched import watched
+from functions.shared.telemetry.instrumented import instrumented
+from functions.shared.telemetry.logs import log
 
 KEEP = """
     INSERT INTO dead_letters (function, source, id, type, subject, event, reason, attempts)
@@ -33,7 +33,7 @@ STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryat
 require(DatabaseSettings)
 
 
-@watched
+@instrumented
 def dead_letter(request: Request) -> Answer:
     """204 when the event is kept; 503 when it cannot be now. What is no CloudEvent is told to the log alone."""
     if request.method != "POST":
@@ -67,14 +67,14 @@ def _row(event: CloudEvent) -> dict:
     }
 
 
-def _function(told: str) -> str:
+def _function(given: str) -> str:
     """Its name, also out of `http://NAME.food.svc.cluster.local` and `http://gateway:8080/function/NAME`."""
     with contextlib.suppress(ValueError):
-        address = urlsplit(told)
+        address = urlsplit(given)
         before, _, name = address.path.strip("/").rpartition("/")
         if address.hostname and (before == "function" or not name):
-            return name.partition(".")[0] or _first_label(address.hostname) or told
-    return told
+            return name.partition(".")[0] or _first_label(address.hostname) or given
+    return given
 
 
 def _first_label(host: str) -> str | None:
@@ -83,8 +83,8 @@ def _first_label(host: str) -> str | None:
 
 
 def _attempts(event: CloudEvent) -> int:
-    told = str(event.get("deliveryattempts") or "")
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 10 else 1
+    given = str(event.get("deliveryattempts") or "")
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 1
 
 
 def _reason(event: CloudEvent) -> str:

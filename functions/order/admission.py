@@ -51,7 +51,7 @@ class Standing:
     taken_since: int = 0
 
     @property
-    def room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether one more ends soon."""
         return self.open + self.taken_since < max(ALWAYS_TAKEN, self.rate * SECONDS_OF_WORK)
 
@@ -68,15 +68,15 @@ class Admission:
         self._looking = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for a moment while there is no room. Raises Busy when the backlog is too long."""
+        """Wait for a moment while too much is in flight. Raises Busy when the backlog is too long."""
         limit = read(AdmissionSettings).order_backlog_seconds
         if limit == "off":
             return
         until = time.monotonic() + LONGEST_WAIT
-        while not self._looked().room and time.monotonic() < until:
+        while not self._looked().has_capacity and time.monotonic() < until:
             time.sleep(STEP)
         standing = self._standing
-        if not standing.room and standing.seconds_to_end() > limit:
+        if not standing.has_capacity and standing.seconds_to_end() > limit:
             raise Busy(f"{standing.open} orders are open, and {standing.rate:.0f} end a second")
         standing.taken_since += 1
 

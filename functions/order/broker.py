@@ -14,9 +14,9 @@ import urllib3
 from cloudevents.http import CloudEvent
 
 from functions.shared import connections, events
-from functions.shared.logs import log
 from functions.shared.settings import BrokerSettings, read
-from functions.shared.traces import Trace
+from functions.shared.telemetry.logs import log
+from functions.shared.telemetry.traces import Trace
 
 # What becomes of an event: TAKEN; NOT_NOW, the broker is away; any other text, why the broker refuses it for good.
 TAKEN = None

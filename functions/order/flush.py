@@ -7,5 +7,5 @@ from functions.shared.settings import BrokerSettings
 
 @scheduled(BrokerSettings, outbox.OutboxSettings)
 def flush() -> dict[str, int]:
-    """Send what waits; safe beside any other flush, because rows that are in hand are skipped."""
+    """Send what waits; safe beside any other flush, because rows that are locked are skipped."""
     return {"sent": outbox.flush()}

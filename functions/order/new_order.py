@@ -1,6 +1,6 @@
 """Create an accepted order and begin its saga."""
 
-from functions.order.opening import REQUEST, SagaSettings
+from functions.order.saga_start import REQUEST, SagaSettings
 from functions.shared import exact_json
 from functions.shared.decisions import Decisions
 from functions.shared.settings import read, require

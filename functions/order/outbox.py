@@ -15,16 +15,17 @@ from pydantic import Field
 from functions.order import broker
 from functions.order.broker import NOT_NOW, TAKEN, Outgoing
 from functions.order.notice import notice_event
-from functions.order.opening import opening_event
+from functions.order.saga_start import start_event
 from functions.order.sender import Sender
-from functions.shared import database, events, traces
+from functions.shared import database, events
 from functions.shared.database import Database
-from functions.shared.logs import log
 from functions.shared.settings import Settings, read
-from functions.shared.traces import Trace
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.logs import log
+from functions.shared.telemetry.traces import Trace
 from schemas.events import EmailMessage, NewOrder
 
-MADE_FROM_ORDER = {NewOrder.event_type: opening_event, EmailMessage.event_type: notice_event}
+MADE_FROM_ORDER = {NewOrder.event_type: start_event, EmailMessage.event_type: notice_event}
 
 PUT = """
     INSERT INTO outbox (id, type, order_id, traceparent, tracestate)
@@ -105,8 +106,8 @@ def _taken(sent: Sequence[Outgoing], answers: Sequence[str | None]) -> list[str]
 
 def _refused(sent: Sequence[Outgoing], answers: Sequence[str | None]) -> dict[str, str]:
     """The rows of what the broker refuses for good, and why: they stay until somebody has looked."""
-    told = zip(sent, answers, strict=True)
-    return {outgoing.row_id: answer for outgoing, answer in told if answer not in (TAKEN, NOT_NOW)}
+    pairs = zip(sent, answers, strict=True)
+    return {outgoing.row_id: answer for outgoing, answer in pairs if answer not in (TAKEN, NOT_NOW)}
 
 
 def _keep(db: Database, refused: dict[str, str]) -> None:

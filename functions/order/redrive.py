@@ -12,13 +12,13 @@ from pydantic import Field
 
 from functions.order import outbox
 from functions.order.notice import notice_event
-from functions.order.opening import SagaSettings, opening_event
+from functions.order.saga_start import SagaSettings, start_event
 from functions.shared import database
 from functions.shared.call import CallFailed, call
 from functions.shared.cron import scheduled
 from functions.shared.database import Database
-from functions.shared.logs import log
 from functions.shared.settings import BrokerSettings, CallSettings, read
+from functions.shared.telemetry.logs import log
 
 BATCH = 500
 LONGEST_RUN = 8.0  # seconds
@@ -82,7 +82,7 @@ def _reopen(terms: dict) -> int:
     with database.transaction() as db:
         due = db.rows(DUE, **terms, open=True)
         for order in due:
-            outbox.put(db, opening_event(order))
+            outbox.put(db, start_event(order))
             log("order driven on", level=WARNING, order=order.order_id, tries=order.redrives)
     return len(due)
 

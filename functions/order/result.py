@@ -2,12 +2,12 @@
 
 from functions.order import outbox
 from functions.order.broker import Outgoing
+from functions.order.ended import count
 from functions.order.notice import event_id, notice_event
-from functions.order.tally import count
-from functions.shared import traces
 from functions.shared.decisions import Decisions
 from functions.shared.settings import BrokerSettings, require
 from functions.shared.step import NotYet, step
+from functions.shared.telemetry import traces
 from schemas.events import DeliveryStatus, EmailMessage, OrderStatus, PayStatus, Result, StoreStatus
 
 # End an order once, with its notification; whoever comes later finds it ended and writes nothing.

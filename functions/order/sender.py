@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from logging import WARNING
 from typing import Any
 
-from functions.shared.logs import log
+from functions.shared.telemetry.logs import log
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100

@@ -9,12 +9,13 @@ from pydantic import Field
 from functions.order import outbox
 from functions.order.admission import AdmissionSettings, admission
 from functions.order.broker import Outgoing
-from functions.order.opening import SagaSettings, event_id, opening_event, order_id
-from functions.shared import exact_json, traces
+from functions.order.saga_start import SagaSettings, event_id, order_id, start_event
+from functions.shared import exact_json
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
-from functions.shared.settings import BrokerSettings, ClockSettings, Settings, read, require
+from functions.shared.settings import BrokerSettings, Settings, TimeZoneSettings, read, require
+from functions.shared.telemetry import traces
 from schemas.answers import Simple
 from schemas.events import NewOrder
 from schemas.order import OrderRequest, OrderTaken
@@ -65,8 +66,8 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
     is_over = _is_over(body)
     row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))
     if row is not None and row.now:
-        opening = Outgoing(opening_event(row), traces.current())
-        db.after_commit(lambda: outbox.send(opening))
+        start = Outgoing(start_event(row), traces.current())
+        db.after_commit(lambda: outbox.send(start))
         return OrderTaken(order_id=row.order_id)
     if row is None and is_over:
         return Simple.refused("deliveryDate: expected today or later, got a day that is over")
@@ -77,7 +78,7 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
 def _is_over(body: OrderRequest) -> bool:
     if read(SubmitSettings).past_delivery_dates == "accept":
         return False
-    return body.delivery_date < datetime.now(ZoneInfo(read(ClockSettings).time_zone)).date()
+    return body.delivery_date < datetime.now(ZoneInfo(read(TimeZoneSettings).time_zone)).date()
 
 
 def _fields(body: OrderRequest, caller: Caller, request: str) -> dict[str, Any]:

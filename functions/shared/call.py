@@ -6,8 +6,9 @@ from typing import Any
 
 import urllib3
 
-from functions.shared import connections, exact_json, traces
+from functions.shared import connections, exact_json
 from functions.shared.settings import CallSettings, read
+from functions.shared.telemetry import traces
 
 TIMEOUT = urllib3.Timeout(connect=2, read=10)
 
@@ -41,7 +42,7 @@ def call(function: str, body: Any) -> Any:
             "POST",
             address(function),
             body=exact_json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **traces.headers()},
+            headers={"Content-Type": "application/json", **traces.inject()},
         )
     except urllib3.exceptions.HTTPError as problem:
         raise CallFailed(f"{function} cannot be reached: {problem}") from problem

@@ -7,10 +7,10 @@ from typing import Any
 
 from functions.shared import database
 from functions.shared.answers import Answer, json_answer
-from functions.shared.logs import log, milliseconds_since
 from functions.shared.request import Request
 from functions.shared.settings import DatabaseSettings, Settings, require
-from functions.shared.watched import watched
+from functions.shared.telemetry.instrumented import instrumented
+from functions.shared.telemetry.logs import log, milliseconds_since
 
 
 def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Callable[[Request], Answer]]:
@@ -24,7 +24,7 @@ def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Calla
                 return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
             return _run(function)
 
-        started = watched(function, handle)
+        started = instrumented(function, handle)
         started.scheduled = True
         return started
 

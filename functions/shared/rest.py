@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from logging import ERROR, WARNING
 from typing import Any, Generic, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
@@ -26,11 +27,12 @@ from functions.shared import database, exact_json
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.database import Database
-from functions.shared.logs import log, milliseconds_since
-from functions.shared.refusals import explain
 from functions.shared.request import FORM, Request
-from functions.shared.settings import DatabaseSettings, require
-from functions.shared.watched import watched
+from functions.shared.settings import DatabaseSettings, TimeZoneSettings, read, require
+from functions.shared.telemetry.instrumented import instrumented
+from functions.shared.telemetry.logs import log, milliseconds_since
+from functions.shared.validation_errors import explain
+from schemas.answers import Timed
 
 Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
@@ -130,7 +132,7 @@ def rest(
             return json_answer(spring_error(request, 413), 413, {"Connection": "close"})
 
         needs_database = Database in route.parameters.values()
-        served = watched(function, handle, needs_database, largest=LARGEST_BODY, too_large=too_large)
+        served = instrumented(function, handle, needs_database, largest=LARGEST_BODY, too_large=too_large)
         served.route = route
         return served
 
@@ -278,5 +280,12 @@ def _rendered(result: Any) -> Answer:
     response = result if isinstance(result, Response) else Response(result)
     if isinstance(response.body, bytes):
         return response.body, response.status, response.headers or {}
-    body = response.body.model_dump(by_alias=True) if isinstance(response.body, BaseModel) else response.body
-    return json_answer(body, response.status, response.headers)
+    body = response.body
+    if isinstance(body, Timed):
+        body = body.at(_operation_time())
+    dumped = body.model_dump(by_alias=True) if isinstance(body, BaseModel) else body
+    return json_answer(dumped, response.status, response.headers)
+
+
+def _operation_time() -> str:
+    return datetime.now(ZoneInfo(read(TimeZoneSettings).time_zone)).strftime("%d.%m.%Y %H:%M:%S")

@@ -40,7 +40,7 @@ class BrokerSettings(Settings):
     broker_url: str = Field(pattern=r"^https?://", description="address of the broker's ingress")
 
 
-class ClockSettings(Settings):
+class TimeZoneSettings(Settings):
     """The zone in which answers tell the time."""
 
     time_zone: str = Field(default="UTC", description="IANA zone of operationTime")

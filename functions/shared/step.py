@@ -23,15 +23,16 @@ from typing import Any
 from cloudevents.http import CloudEvent
 from pydantic import BaseModel, ValidationError
 
-from functions.shared import database, events, traces
+from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
 from functions.shared.decisions import Decisions, alone, together
-from functions.shared.logs import log, milliseconds_since
-from functions.shared.metrics import Counter
-from functions.shared.refusals import explain
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import DatabaseSettings, require
-from functions.shared.watched import deployed_name, watched
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.instrumented import deployed_name, instrumented
+from functions.shared.telemetry.logs import log, milliseconds_since
+from functions.shared.telemetry.metrics import Counter
+from functions.shared.validation_errors import explain
 
 # What our dispatcher reads as: this can never be handled, put it with the dead letters at once.
 NEVER_RETRY = {"X-Retry": "never"}
@@ -116,7 +117,7 @@ def step(function: Callable) -> Callable[[Request], Answer]:
     def too_large(_: Request) -> Answer:
         return _Run(name, contract, function, counts).refuse(TooLarge("the body is larger than a step takes"))
 
-    started = watched(
+    started = instrumented(
         function, handle, spans=False, needs_database=contract.decides, too_large=too_large
     )
     started.contract = contract
@@ -151,7 +152,7 @@ class _Run:
 
     def _span(self, event: CloudEvent, request: Request) -> AbstractContextManager[traces.Span]:
         """An event's own: of a batch each has its trace with it, one that is alone has it in the headers."""
-        parent = traces.told_by(request.headers.get) or traces.told_by(event.get)
+        parent = traces.extract(request.headers.get) or traces.extract(event.get)
         facts = {"event.type": str(event["type"]), "event.id": str(event["id"]), "batch": len(self.arrived)}
         return traces.span(self.name, parent, **facts)
 
@@ -187,7 +188,7 @@ class _Run:
     def _report(self, replies: Sequence[CloudEvent | None]) -> None:
         self.counts["done"].inc(len(replies))
         for event, reply, span in zip(self.arrived, replies, self.spans, strict=True):
-            span.ended("handled")
+            span.set_outcome("handled")
             self._log(event, "handled", next=None if reply else "nothing")
 
     def _log(self, event: CloudEvent, outcome: str, level: int = INFO, **fields: object) -> None:
@@ -215,7 +216,7 @@ class _Run:
         for event in self.arrived:
             self._log(event, f"failed {status}", level, reason=reason)
         for span in self.spans:
-            span.ended(outcome, failed=True)
+            span.set_outcome(outcome, failed=True)
         if level == ERROR or not self.arrived:
             log("failed", level=level, trace=level == ERROR, function=self.contract.source, reason=reason)
         return json_answer({"error": reason}, status, headers)

@@ -1,7 +1,7 @@
 """Measure the same orders on other engines and on our running system (make run), in turns on the same PostgreSQL.
 
 Each peer runs the saga as its own documentation teaches it, with our statements on our tables, in one process,
-without login, gateway or broker; ours goes the whole way through the public gateway. Figures of a shared machine
+without login, gateway or broker; ours goes the whole way through the public gateway. Measurements of a shared machine
 vary: compare within one run, and look at the ratios.
 """
 
@@ -18,10 +18,10 @@ import click
 
 from tests.peers import engines, programs
 from tests.peers.engines import Engine
-from tests.peers.measure import Figures, Run
+from tests.peers.measure import Measurements, Run
 from tests.peers.storehouse import Storehouse
 from tools.bench.target import Target, running
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.processes import StartFailed
 from tools.migrate import MigrationFailed, connected
 
@@ -53,14 +53,14 @@ def at_work(name: str, target: Target, storehouse: Storehouse, postgres: int) ->
 
 def measured(
     names: list[str], clients: list[int], orders: int, seconds: float, turns: int
-) -> Iterator[Figures]:
-    """Every figure, engine after engine, so many turns. Raises StartFailed."""
-    place = Place.from_environment()
-    target = running(place)
+) -> Iterator[Measurements]:
+    """Every measurement, engine after engine, so many turns. Raises StartFailed."""
+    installation = Installation.from_environment()
+    target = running(installation)
     postgres = target.processes.get("PostgreSQL")
     if not postgres:
         raise StartFailed("expected PostgreSQL on this machine, under make run: its processor time is counted")
-    storehouse = Storehouse(place, target.database)
+    storehouse = Storehouse(installation, target.database)
     for _ in range(turns):
         for name in tuple(names):
             try:
@@ -73,11 +73,11 @@ def measured(
                 names.remove(name)
 
 
-def line(label: str, figures: list[Figures]) -> str:
+def line(label: str, measurements: list[Measurements]) -> str:
     """The medians of all turns of one engine in one scenario."""
 
-    def middle(of: Callable[[Figures], float]) -> float:
-        return median(map(of, figures))
+    def middle(of: Callable[[Measurements], float]) -> float:
+        return median(map(of, measurements))
 
     return (
         f"{label:20}{middle(lambda f: f.orders):8.0f}{middle(lambda f: f.settled_per_second):11.1f}"
@@ -86,9 +86,9 @@ def line(label: str, figures: list[Figures]) -> str:
     )
 
 
-def table(found: list[Figures]) -> Iterator[str]:
+def table(found: list[Measurements]) -> Iterator[str]:
     """A part for each scenario, a line for each engine."""
-    for scenario in dict.fromkeys(figures.scenario for figures in found):
+    for scenario in dict.fromkeys(measurements.scenario for measurements in found):
         yield f"{scenario:20}" + HEAD[20:]
         for name in ALL:
             if these := [one for one in found if (one.engine, one.scenario) == (name, scenario)]:
@@ -114,17 +114,17 @@ def _names(only: str | None) -> list[str]:
 def main(only: str | None, clients: str, orders: int, seconds: float, turns: int, json_file: Path) -> None:
     """See the module's text."""
     counts = [int(count) for count in clients.split(",")]
-    found: list[Figures] = []
+    found: list[Measurements] = []
     try:
         programs.folder().mkdir(parents=True, exist_ok=True)
-        for figures in measured(_names(only), counts, orders, seconds, turns):
-            click.echo(line(f"{figures.engine} {figures.scenario}"[:19], [figures]), err=True)
-            found.append(figures)
+        for measurements in measured(_names(only), counts, orders, seconds, turns):
+            click.echo(line(f"{measurements.engine} {measurements.scenario}"[:19], [measurements]), err=True)
+            found.append(measurements)
     except (StartFailed, MigrationFailed, OSError) as problem:
         raise SystemExit(f"peers: {problem}") from None
     finally:
-        told = [asdict(figures) for figures in found]
-        json_file.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n")
+        report = [asdict(measurements) for measurements in found]
+        json_file.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n")
     for text in table(found):
         click.echo(text)
     problems = [f"{one.engine}, {one.scenario}: {problem}" for one in found for problem in one.problems]

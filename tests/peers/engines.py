@@ -61,8 +61,8 @@ def dbos(steps: str, storehouse: Storehouse) -> Iterator[Engine]:
     name = f"dbos-{steps}"
     with storehouse.database(name) as (url, supplies), ExitStack() as started:
         port = free_port()
-        told = {"DATABASE_URL": url, "PORT": str(port), "STEPS": steps}
-        app = started.enter_context(_process(name, _app("on_dbos"), told, lambda: not is_free(port)))
+        environment = {"DATABASE_URL": url, "PORT": str(port), "STEPS": steps}
+        app = started.enter_context(_process(name, _app("on_dbos"), environment, lambda: not is_free(port)))
         yield Engine(name, url, supplies, (HOST, port), "/send", "/wait", {app: "app"})
 
 
@@ -72,13 +72,13 @@ def restate(storehouse: Storehouse) -> Iterator[Engine]:
     program = programs.restate_server()
     with storehouse.database("restate") as (url, supplies), ExitStack() as started:
         port, ingress, admin, fabric = (free_port() for _ in range(4))
-        told = {"DATABASE_URL": url, "PORT": str(port)}
-        app = started.enter_context(_process("restate", _app("on_restate"), told, lambda: not is_free(port)))
+        environment = {"DATABASE_URL": url, "PORT": str(port)}
+        app = started.enter_context(_process("restate", _app("on_restate"), environment, lambda: not is_free(port)))
         data = started.enter_context(tempfile.TemporaryDirectory(prefix="restate-", dir=programs.folder()))
         command = [str(program), "--no-logo", "--base-dir", data]
-        told = PRIVATE | _listening(ingress, admin, fabric)
+        environment = PRIVATE | _listening(ingress, admin, fabric)
         ready = started.enter_context
-        server = ready(_process("restate-server", command, told, lambda: _answers(f"http://{HOST}:{admin}/health")))
+        server = ready(_process("restate-server", command, environment, lambda: _answers(f"http://{HOST}:{admin}/health")))
         _register(f"http://{HOST}:{admin}/deployments", f"http://{HOST}:{port}")
         paths = ("/Orders/place/send", "/Orders/place")
         yield Engine("restate", url, supplies, (HOST, ingress), *paths, {app: "app", server: "server"})
@@ -114,13 +114,13 @@ def _app(peer: str) -> list[str]:
 
 
 @contextmanager
-def _process(name: str, command: list[str], told: dict[str, str], ready: Callable[[], bool]) -> Iterator[int]:
+def _process(name: str, command: list[str], environment: dict[str, str], ready: Callable[[], bool]) -> Iterator[int]:
     """Run a program until the end of the block; gives its id. Raises StartFailed."""
     log = programs.folder() / f"{name}.log"
     known = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     with log.open("w") as words:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=known | told, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+            command, cwd=ROOT, env=known | environment, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
             start_new_session=True,
         )  # fmt: skip
     try:

@@ -1,4 +1,4 @@
-"""One figure of one engine: orders in a closed loop, or all at once; what they cost, and how they ended."""
+"""One measurement of one engine: orders in a closed loop, or all at once; what they cost, and how they ended."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ Play = Callable[[Book], Coroutine[None, None, list[Sent]]]
 
 
 @dataclass(frozen=True)
-class Figures:
+class Measurements:
     """What came out: times in milliseconds from the client's request to the end that the database tells."""
 
     engine: str
@@ -57,13 +57,13 @@ class Run:
         self.processes = engine.processes | {postgres: POSTGRES} | dict.fromkeys(own, ASIDE)
         self.guests = [guest.name for guest in engine.supplies.guests]
 
-    def closed(self, clients: int, seconds: float) -> Figures:
+    def closed(self, clients: int, seconds: float) -> Measurements:
         """Each client orders, waits for the end, and orders again; a second of it goes before, unmeasured."""
         self.engine.call(self.engine.wait or self.engine.send)
         asyncio.run(self._closed(self._book(), clients, min(1.0, seconds)))
         return self._measured(f"closed-{clients}", lambda book: self._closed(book, clients, seconds))
 
-    def burst(self, orders: int) -> Figures:
+    def burst(self, orders: int) -> Measurements:
         """Order as fast as a few connections can, and wait for all ends."""
         self.engine.call(self.engine.send)
         return self._measured(f"burst-{orders}", lambda book: self._burst(book, orders))
@@ -71,14 +71,14 @@ class Run:
     def _book(self) -> Book:
         return Book(self.engine.supplies, MIX, uuid.uuid4().hex[:8])
 
-    def _measured(self, scenario: str, play: Play) -> Figures:
+    def _measured(self, scenario: str, play: Play) -> Measurements:
         book, before = self._book(), cpu_ms(self.processes)
         sent = asyncio.run(play(book))
         self._wait_for_all(book)
         after, found = cpu_ms(self.processes), ends(self.database, self.guests, book.tag)
         used = {name: (after[name] - before.get(name, 0)) / len(sent) for name in after if name != ASIDE}
         memory, wrong = memory_mib(self.engine.processes), mistakes(sent, found)
-        return Figures(self.engine.name, scenario, len(sent), *_speed(sent, found), used, memory, wrong)
+        return Measurements(self.engine.name, scenario, len(sent), *_speed(sent, found), used, memory, wrong)
 
     def _wait_for_all(self, book: Book) -> None:
         if not wait_until(lambda: under_way(self.database, self.guests, book.tag) == (0, 0), PATIENCE, every=0.05):
@@ -128,8 +128,8 @@ class Run:
 
 def _order_id(answer: Answer) -> str:
     """Peers need not tell it: their orders are found by the client's own number."""
-    told = json.loads(answer.body)
-    return told.get("orderId", "") if isinstance(told, dict) else ""
+    answered = json.loads(answer.body)
+    return answered.get("orderId", "") if isinstance(answered, dict) else ""
 
 
 def _speed(sent: Iterable[Sent], found: dict[str, End]) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tools import bench_beside
 from tools.bench.orders import Supplies
 from tools.bench.preparation import Guests, Host, supplies
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.migrate import connected
 
 
@@ -14,7 +14,7 @@ from tools.migrate import connected
 class Storehouse:
     """The databases of one measurement; `server` is the address of ours."""
 
-    place: Place
+    installation: Installation
     server: str
     _ours: Supplies | None = field(default=None, init=False)
     _guests: Guests | None = field(default=None, init=False)
@@ -30,4 +30,4 @@ class Storehouse:
 
     def database(self, engine: str) -> AbstractContextManager[tuple[str, Supplies]]:
         """A new database for a peer, dropped in the end: its address, and what orders are made of there."""
-        return bench_beside.database(self.place, self.server, engine)
+        return bench_beside.database(self.installation, self.server, engine)

@@ -166,8 +166,8 @@ def toolchain() -> Path:
 
 
 def is_new_enough(go: str) -> bool:
-    told = subprocess.run([go, "version"], capture_output=True, text=True, env=os.environ | OFFICIAL).stdout
-    version = re.search(r"go(\d+)\.(\d+)", told)
+    output = subprocess.run([go, "version"], capture_output=True, text=True, env=os.environ | OFFICIAL).stdout
+    version = re.search(r"go(\d+)\.(\d+)", output)
     return version is not None and (int(version[1]), int(version[2])) >= GO
 
 

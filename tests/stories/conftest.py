@@ -13,7 +13,7 @@ import pytest
 from functions.shared import exact_json
 from tests.conftest import API, User
 from tests.system import System, eventually
-from triggers.wire import Wired, from_amqp
+from triggers.wire import WireEvent, from_amqp
 
 # Far from today and from each other: a story's day is its own.
 FIRST_DAY = date(2100, 1, 1)
@@ -39,7 +39,7 @@ class Tap:
 
     def __init__(self, system: System, exchange: str = "food.events"):
         self.system = system
-        self._taken: dict[tuple[str, str], Wired] = {}
+        self._taken: dict[tuple[str, str], WireEvent] = {}
         channel = system.channel()
         channel.queue_declare(TAP, durable=True, arguments={"x-queue-type": "classic"})
         channel.queue_bind(TAP, exchange, "", EVERYTHING)
@@ -50,7 +50,7 @@ class Tap:
         channel.queue_delete(TAP)
         channel.connection.close()
 
-    def of(self, order_id: str) -> list[Wired]:
+    def of(self, order_id: str) -> list[WireEvent]:
         """The order's events; what was sent more than once is told once, where it came first."""
         channel = self.system.channel()
         try:
@@ -198,7 +198,7 @@ class Stage:
         return answer.json
 
 
-def _structured(event: Wired) -> str:
+def _structured(event: WireEvent) -> str:
     return exact_json.dumps({**event.attributes, "data": exact_json.loads(event.data)})
 
 

@@ -60,7 +60,7 @@ def forty_orders_end_once(stage: Stage, plug: Callable[[Stage], None], heals: Ca
         assert ended(stage, guest) < ORDERS, "too late: nothing is on its way any more"
         plug(stage)
         orders = [order.result() for order in sent]
-    eventually(heals, "what the clock calls to heal it", 90, every=0.2)
+    eventually(heals, "what cron calls to heal it", 90, every=0.2)
 
     statuses = stage.settled(*orders, seconds=90)
     assert (statuses.count("Completed"), statuses.count("Canceled")) == (ORDERS // 2, ORDERS // 2)

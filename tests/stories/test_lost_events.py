@@ -77,8 +77,8 @@ def test_an_order_that_is_told_of_is_not_driven_on_again(stage: Stage):
     stage.settled(order)
 
     assert stage.redrive(order)["notifications"] == 0
-    told = stage.system.sql.value('SELECT notified_at FROM "order".orders WHERE order_id = :id', id=order)
-    assert told is not None
+    notified = stage.system.sql.value('SELECT notified_at FROM "order".orders WHERE order_id = :id', id=order)
+    assert notified is not None
     assert stage.redrive(order) == {"orders": 0, "notifications": 0, "needing_attention": 0}
 
 

@@ -23,13 +23,13 @@ def test_one_bad_event_among_31_good_ones_harms_no_other(stage: Stage):
         stage.system.start_process("dispatcher")
 
     assert stage.settled(*orders) == ["Completed"] * 31
-    letter = eventually(
+    dead_letter = eventually(
         lambda: stage.system.sql.row("SELECT * FROM ops.dead_letters WHERE id = :id", id=bad), "the dead letter"
     )
-    assert (letter.function, letter.attempts, letter.subject) == ("order-new-order", 1, bad)
-    assert "amount: expected a number with at most two places, got 'a lot'" in letter.reason
-    told = [line for line in stage.system.log_lines("dispatcher") if line.get("id") == bad]
-    assert [(line["function"], line["outcome"].partition(":")[0]) for line in told] == [
+    assert (dead_letter.function, dead_letter.attempts, dead_letter.subject) == ("order-new-order", 1, bad)
+    assert "amount: expected a number with at most two places, got 'a lot'" in dead_letter.reason
+    lines = [line for line in stage.system.log_lines("dispatcher") if line.get("id") == bad]
+    assert [(line["function"], line["outcome"].partition(":")[0]) for line in lines] == [
         ("order-new-order", "dead letter"),
         ("ops-dead-letter", "done"),
     ]

@@ -17,7 +17,7 @@ from tests.conftest import User
 from tests.kit import timeless
 from tests.stories.conftest import Stage
 from tests.system import Answer
-from triggers.injector import snapshot
+from tools.inject import snapshot
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 STORIES = ("completed", "no money", "sold out", "couriers busy")
@@ -61,12 +61,12 @@ class Scene:
 
 def retold(events: Iterable[str], was: Scene, now: Scene, salt: str) -> list[str]:
     """The same events about another guest, dish and day, under other ids."""
-    told = []
+    texts = []
     for text in events:
         text = UUID.sub(lambda found: str(uuid.uuid5(uuid.NAMESPACE_OID, salt + found[0])), text)
         text = text.replace(was.guest.username, now.guest.username).replace(was.day, now.day)
-        told.append(text.replace(f'"menuId":{was.dish},', f'"menuId":{now.dish},'))
-    return told
+        texts.append(text.replace(f'"menuId":{was.dish},', f'"menuId":{now.dish},'))
+    return texts
 
 
 def send(stage: Stage, events: list[str]) -> Answer:

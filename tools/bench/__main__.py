@@ -1,7 +1,7 @@
 """Measure the running system (make run) from outside: orders a second, latencies, and what an order costs.
 
-Figures of a shared machine vary from run to run: compare within one run, and look at the ratios. Ends with 1 when an
-order did not end as it had to, or the audit found something.
+Measurements of a shared machine vary from run to run: compare within one run, and look at the ratios.
+Ends with 1 when an order did not end as it had to, or the audit found something.
 """
 
 import sys
@@ -16,7 +16,7 @@ from tools.bench.orders import USUAL_MIX, Outcome, parsed_mix
 from tools.bench.report import Report
 from tools.bench.session import Options, prepared
 from tools.bench.target import running
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.processes import StartFailed
 from tools.migrate import MigrationFailed
 
@@ -53,11 +53,11 @@ class Mix(click.ParamType):
 @click.option("--patience", default=600.0, show_default=True, help="seconds until all have to have ended")
 @click.option("--json", "json_file", default=Path("bench.json"), show_default=True, type=JSON_FILE)
 @click.option("--compare", type=JSON_FILE, help="the JSON file of an earlier run")
-def main(json_file: Path, compare: Path | None, **told: Any) -> None:
+def main(json_file: Path, compare: Path | None, **options: Any) -> None:
     """See the module's text."""
     try:
         earlier = report.medians(compare) if compare else None
-        found = measured(**told)
+        found = measured(**options)
     except (StartFailed, MigrationFailed, ValueError, OSError) as problem:
         raise SystemExit(f"bench: {problem}") from None
     report.write(found, json_file)
@@ -66,13 +66,13 @@ def main(json_file: Path, compare: Path | None, **told: Any) -> None:
     sys.exit(1 if found.problems else 0)
 
 
-def measured(only: str | None, everything: bool, soak: float | None, ended: int | None, **told: Any) -> Report:
+def measured(only: str | None, everything: bool, soak: float | None, ended: int | None, **options: Any) -> Report:
     """Play what was asked for. Raises StartFailed, ValueError."""
-    wishes = Wishes(every_function=everything, **{name: told.pop(name) for name in WISHES})
+    wishes = Wishes(every_function=everything, **{name: options.pop(name) for name in WISHES})
     names = _names(only, everything, soak, ended)
     names = names if wishes.maximum else with_maximum(names)
-    with prepared(running(Place.from_environment()), Options(**told)) as bench:
-        found = Report(report.surroundings(bench.connection))
+    with prepared(running(Installation.from_environment()), Options(**options)) as bench:
+        found = Report(report.environment(bench.connection))
         course = Course(bench, found, wishes, lambda text: click.echo(text, err=True))
         if ended is not None:
             course.with_and_without(names, ended)

@@ -23,7 +23,7 @@ from tools.local.processes import StartFailed, end, free_port, last_lines, wait_
 from triggers.stack import Function, load
 
 # As the images start a function: tools/image/assemble.py.
-ALONE = (sys.executable, "-m", "triggers.alone")
+ALONE = (sys.executable, "-m", "triggers.serve_function")
 HEALTH = "/_/health"
 PATIENCE = 60
 
@@ -51,11 +51,11 @@ def cold_starts(target: Target, everything: bool, turns: int) -> Result:
             environment = _environment(target, function)
             result.details.setdefault("environment", {})[function.owner] = sorted(environment)
             pairs = [(_start(*bare, Path(folder)), _start(ALONE, environment, Path(folder))) for _ in range(turns)]
-            result.figures |= figures(function.name, *map(list, zip(*pairs, strict=True)))
+            result.measurements |= measurements(function.name, *map(list, zip(*pairs, strict=True)))
     return result
 
 
-def figures(name: str, bare: list[Started], function: list[Started]) -> dict[str, float]:
+def measurements(name: str, bare: list[Started], function: list[Started]) -> dict[str, float]:
     """Medians, and their ratio."""
     least, own = (median(start.seconds * 1000 for start in starts) for starts in (bare, function))
     return {
@@ -77,9 +77,9 @@ def one_of_each_kind(functions: tuple[Function, ...]) -> list[Function]:
 
 def _environment(target: Target, function: Function) -> dict[str, str]:
     """What an image's function is told."""
-    if target.surroundings is None:
+    if target.environment is None:
         raise StartFailed("cold start: expected a system whose secrets are known")
-    return target.surroundings.of_functions(function.owner) | {
+    return target.environment.of_functions(function.owner) | {
         "FUNCTION_SOURCE": function.source,
         "FUNCTION_TARGET": function.target,
         "HOST": HOST,

@@ -32,7 +32,7 @@ class Sent:
 
 
 @dataclass
-class Tally:
+class Counts:
     """What the clients saw."""
 
     sent: list[Sent] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Load:
     """Some connections to the public API, orders to send over them, and the watch for their ends."""
 
     def __init__(self, address: tuple[str, int], book: Book, watch: Watch, connections: int):
-        self.book, self.watch, self.tally = book, watch, Tally()
+        self.book, self.watch, self.counts = book, watch, Counts()
         self.connections = [Connection(*address) for _ in range(connections)]
 
     @asynccontextmanager
@@ -67,13 +67,13 @@ class Load:
     async def place(self, connection: Connection, order: Order, began: float | None = None) -> Sent | None:
         """Send until it is accepted; a 503 is waited out as it says. None when it was not accepted."""
         began = began or time.time()
-        self.tally.first = self.tally.first or began
+        self.counts.first = self.counts.first or began
         try:
             answer = await self._patiently(connection, order)
         except ConnectionError as problem:
-            self.tally.problems[str(problem)] += 1
+            self.counts.problems[str(problem)] += 1
             return None
-        self.tally.last = time.time()
+        self.counts.last = time.time()
         return self._accepted(order, answer, began)
 
     async def ended(self, sent: Sent) -> None:
@@ -81,19 +81,19 @@ class Load:
         try:
             await self.watch.ended(sent.order_id)
         except TimeoutError:
-            self.tally.problems[f"an order did not end within {self.watch.patience:g} s"] += 1
+            self.counts.problems[f"an order did not end within {self.watch.patience:g} s"] += 1
 
     async def _patiently(self, connection: Connection, order: Order) -> Answer:
         while (answer := await connection.ask(order.request)).status == 503:
-            self.tally.refused += 1
+            self.counts.refused += 1
             await asyncio.sleep(USUAL_WAIT if answer.retry_after is None else answer.retry_after)
         return answer
 
     def _accepted(self, order: Order, answer: Answer, began: float) -> Sent | None:
         found = ORDER_ID.search(answer.body) if answer.status == 200 else None
         if not found:
-            self.tally.problems[f"{answer.status} {answer.body[:SHOWN].decode(errors='replace')}"] += 1
+            self.counts.problems[f"{answer.status} {answer.body[:SHOWN].decode(errors='replace')}"] += 1
             return None
         sent = Sent(order.msg_id, order.outcome, found[1].decode(), began, time.time() - began)
-        self.tally.sent.append(sent)
+        self.counts.sent.append(sent)
         return sent

@@ -1,4 +1,4 @@
-"""One scenario, played once: figures before and after, the outcome of every order, and the audit."""
+"""One scenario, played once: measurements before and after, the outcome of every order, and the audit."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from pg8000.native import Connection
 
 from tools import audit
 from tools.bench import messages, outcomes, resources, round_trips, statements
-from tools.bench.load import Load, Sent, Tally
+from tools.bench.load import Counts, Load, Sent
 from tools.bench.orders import Book
 from tools.bench.outcomes import End
 from tools.bench.scenarios import Pace, Scenario, play
@@ -18,14 +18,14 @@ from tools.local.processes import wait_until
 
 TURNS = 2_000_000
 LAST = 64
-Figures = dict[str, float | None]
+Measurements = dict[str, float | None]
 
 
 @dataclass
 class Result:
-    """Figures of one run by name, what is too long for a table, what was wrong, and what is worth saying."""
+    """Measurements of one run by name, what is too long for a table, what was wrong, and what is worth saying."""
 
-    figures: Figures
+    measurements: Measurements
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -44,18 +44,18 @@ def measure(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Result:
     bench.guests.renew()
     turn, before = empty_turn_ns(), read(bench)
     load = asyncio.run(_played(bench, scenario, tag, pace))
-    sent = load.tally.sent
+    sent = load.counts.sent
     late = _until_told(bench, tag, sent)
     after = read(bench)
     found = outcomes.ends(bench.connection, bench.names, tag)
-    result = Result(rates(scenario, load.tally, found, pace) | {"connections_lost": load.lost})
-    result.figures |= outcomes.all_latencies(sent, found, scenario.kind == "open")
+    result = Result(rates(scenario, load.counts, found, pace) | {"connections_lost": load.lost})
+    result.measurements |= outcomes.all_latencies(sent, found, scenario.kind == "open")
     if sent:
-        result.figures |= used(bench, before, after, len(sent))
+        result.measurements |= used(bench, before, after, len(sent))
         result.details["most_expensive_statements"] = statements.most_expensive(before.sql, after.sql, len(sent))
-    result.figures |= by_process("memory_mib", resources.memory_mib(bench.processes))
-    result.figures |= {"empty_turn_ns.before": turn, "empty_turn_ns.after": empty_turn_ns()}
-    result.problems += [f"{count} x {text}" for text, count in load.tally.problems.items()]
+    result.measurements |= by_process("memory_mib", resources.memory_mib(bench.processes))
+    result.measurements |= {"empty_turn_ns.before": turn, "empty_turn_ns.after": empty_turn_ns()}
+    result.problems += [f"{count} x {text}" for text, count in load.counts.problems.items()]
     result.problems += late + outcomes.mistakes(sent, found) + audited(bench.connection)
     return result
 
@@ -97,27 +97,27 @@ def audited(connection: Connection, patience: float = 15) -> list[str]:
     return [f"audit: {finding.check}: {finding}" for finding in found[: audit.SHOWN]]
 
 
-def rates(scenario: Scenario, tally: Tally, found: dict[str, End], pace: Pace) -> Figures:
+def rates(scenario: Scenario, counts: Counts, found: dict[str, End], pace: Pace) -> Measurements:
     """Orders a second, from the first request on."""
-    if not tally.sent:
-        return {"orders": 0, "refused_503": tally.refused}
+    if not counts.sent:
+        return {"orders": 0, "refused_503": counts.refused}
     ended = sorted(end.ended for end in found.values() if end.ended)
-    figures: Figures = {
-        "orders": len(tally.sent),
-        "accepted_per_second": len(tally.sent) / (tally.last - tally.first),
-        "settled_per_second": len(ended) / (ended[-1] - tally.first) if ended else 0.0,
-        "refused_503": tally.refused,
+    measurements: Measurements = {
+        "orders": len(counts.sent),
+        "accepted_per_second": len(counts.sent) / (counts.last - counts.first),
+        "settled_per_second": len(ended) / (ended[-1] - counts.first) if ended else 0.0,
+        "refused_503": counts.refused,
     }
     if scenario.kind == "no-wait" and ended:
-        figures |= _pressure(tally, found, ended, tally.first + pace.seconds)
-    return figures
+        measurements |= _pressure(counts, found, ended, counts.first + pace.seconds)
+    return measurements
 
 
-def _pressure(tally: Tally, found: dict[str, End], ended: list[float], until: float) -> Figures:
+def _pressure(counts: Counts, found: dict[str, End], ended: list[float], until: float) -> Measurements:
     """How much of what was accepted was settled meanwhile, and how long the rest took."""
     accepted = sum(end.accepted <= until for end in found.values())
     settled = sum(at <= until for at in ended)
-    seconds = until - tally.first
+    seconds = until - counts.first
     return {
         "accepted_per_second": accepted / seconds,
         "settled_per_second": settled / seconds,
@@ -149,21 +149,21 @@ def read(bench: Bench) -> Reading:
     )
 
 
-def used(bench: Bench, before: Reading, after: Reading, orders: int) -> Figures:
+def used(bench: Bench, before: Reading, after: Reading, orders: int) -> Measurements:
     """What an order took."""
     spent = {name: (after.cpu[name] - before.cpu[name]) / orders for name in after.cpu}
     trips = round_trips.round_trips(before.trips, after.trips, bench.own_ports)
     return (
         by_process("cpu_ms", spent)
         | {"sql.round_trips": None if trips is None else trips / orders}
-        | statements.figures(before.sql, after.sql, orders, after.questions - before.questions)
-        | messages.figures(before.messages, after.messages, orders)
+        | statements.measurements(before.sql, after.sql, orders, after.questions - before.questions)
+        | messages.measurements(before.messages, after.messages, orders)
     )
 
 
-def by_process(figure: str, values: dict[str, float]) -> Figures:
-    """A figure for each process, and the sum without the measuring side's own; nothing for a system elsewhere."""
+def by_process(measurement: str, values: dict[str, float]) -> Measurements:
+    """A value for each process, and the sum without the measuring side's own; nothing for a system elsewhere."""
     if not values:
         return {}
     whole = sum(value for name, value in values.items() if name not in NOT_OURS)
-    return {f"{figure}.sum": whole} | {f"{figure}.{name}": value for name, value in values.items()}
+    return {f"{measurement}.sum": whole} | {f"{measurement}.{name}": value for name, value in values.items()}

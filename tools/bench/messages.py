@@ -6,7 +6,7 @@ from contextlib import suppress
 import urllib3
 from prometheus_client.parser import text_string_to_metric_families
 
-# Figure: the process that counts it, and the name of its metric.
+# Measurement: the process that counts it, and the name of its metric.
 METRICS = {
     "messages.published_by_http": ("ingress", "ingress_event_duration_seconds_count"),
     "messages.delivered": ("dispatcher", "dispatcher_events_total"),
@@ -19,7 +19,7 @@ _pool = urllib3.PoolManager(retries=False, timeout=10)
 def counts(scraped: dict[str, str]) -> dict[str, float | None]:
     """The counts of this moment; None for one that nobody tells."""
     samples = {process: _samples(scraped[process]) for process, _ in METRICS.values() if process in scraped}
-    return {figure: samples.get(process, {}).get(metric) for figure, (process, metric) in METRICS.items()}
+    return {measurement: samples.get(process, {}).get(metric) for measurement, (process, metric) in METRICS.items()}
 
 
 def _samples(url: str) -> dict[str, float]:
@@ -33,7 +33,9 @@ def _samples(url: str) -> dict[str, float]:
     return dict(sums)
 
 
-def figures(before: dict[str, float | None], after: dict[str, float | None], orders: int) -> dict[str, float | None]:
+def measurements(
+    before: dict[str, float | None], after: dict[str, float | None], orders: int
+) -> dict[str, float | None]:
     """What an order took."""
     return {
         name: None if before[name] is None or after[name] is None else (after[name] - before[name]) / orders

@@ -119,7 +119,7 @@ def insert(table: str, row: dict[str, str], columns: set[str]) -> str:
 
 
 def remove(connection: Connection) -> None:
-    """Take all of them away, and the room that they took."""
+    """Take all of them away, and the space that they took."""
     numbers = {"first": 0, "last": filled(connection) - 1}
     with _transaction(connection):
         for table in reversed(ROWS):

@@ -36,7 +36,7 @@ class End:
     reason: str | None
     accepted: float
     ended: float | None
-    told: float | None
+    notified: float | None
 
 
 def ends(connection: Connection, guests: list[str], tag: str) -> dict[str, End]:
@@ -74,7 +74,7 @@ def _mistake(sent: Sent, end: End | None) -> str | None:
         return f"{meant.label}: not ended"
     if end.reason != meant.value:
         return f"{meant.label}: expected {meant.value!r}, got {end.reason!r}"
-    return None if end.told else f"{meant.label}: ended, and not told"
+    return None if end.notified else f"{meant.label}: ended, and not told"
 
 
 def percentile(values: list[float], percent: float) -> float:
@@ -85,20 +85,20 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 def latencies(name: str, seconds: list[float]) -> dict[str, float]:
-    """The figures of a latency in milliseconds."""
+    """The measurements of a latency in milliseconds."""
     if not seconds:
         return {}
-    figures = {f"{name}_ms.p{percent}": percentile(seconds, percent) * 1000 for percent in (50, 95, 99)}
-    return figures | {f"{name}_ms.mean": mean(seconds) * 1000, f"{name}_ms.max": max(seconds) * 1000}
+    measurements = {f"{name}_ms.p{percent}": percentile(seconds, percent) * 1000 for percent in (50, 95, 99)}
+    return measurements | {f"{name}_ms.mean": mean(seconds) * 1000, f"{name}_ms.max": max(seconds) * 1000}
 
 
 def all_latencies(sent: list[Sent], found: dict[str, End], by_intent: bool) -> dict[str, float]:
     """Until the answer, until the end, from the end to the mail, and in all. `by_intent`: from the intended start."""
     pairs = [(each, found[each.msg_id]) for each in sent if each.msg_id in found]
-    over = [(each.began if by_intent else end.accepted, end) for each, end in pairs if end.ended and end.told]
+    over = [(each.began if by_intent else end.accepted, end) for each, end in pairs if end.ended and end.notified]
     return (
         latencies("accepted", [each.answered for each in sent])
         | latencies("settled", [end.ended - start for start, end in over])
-        | latencies("notification", [end.told - end.ended for _, end in over])
-        | latencies("total", [end.told - start for start, end in over])
+        | latencies("notification", [end.notified - end.ended for _, end in over])
+        | latencies("total", [end.notified - start for start, end in over])
     )

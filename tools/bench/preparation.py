@@ -63,15 +63,15 @@ class Host:
         """Raises StartFailed for everything that is not OK."""
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         answer = self._pool.request("POST", f"{self.gateway}{API}/{path}", body=json.dumps(body), headers=headers)
-        told = json.loads(answer.data) if answer.status == 200 else {"status": answer.status}
-        if told.get("status", "OK") != "OK":
+        answered = json.loads(answer.data) if answer.status == 200 else {"status": answer.status}
+        if answered.get("status", "OK") != "OK":
             raise StartFailed(f"{path}: expected 200 and OK, got {answer.status} {answer.data[:200]!r}")
-        return told
+        return answered
 
     def log_in(self, guest: Guest) -> None:
         """Give the guest a new token."""
-        told = self.post("auth/token", {"username": guest.name, "password": guest.password})
-        guest.token = told["access_token"]
+        answered = self.post("auth/token", {"username": guest.name, "password": guest.password})
+        guest.token = answered["access_token"]
         guest.head = head(self.gateway.partition("//")[2], f"{API}/external/order", guest.token)
 
     def register(self, name: str, money: int) -> Guest:
@@ -118,7 +118,7 @@ def supplies(connection: Connection, guests: Guests, dishes: int) -> Supplies:
 
 
 def first_free_day(connection: Connection) -> date:
-    """A day after all that were measured with; the calendar has room for some sixty million orders."""
+    """A day after all that were measured with; the calendar holds some sixty million orders."""
     return connection.run(FIRST_FREE_DAY)[0][0]
 
 

@@ -1,4 +1,4 @@
-"""What is told: a table of all scenarios for people, and the same figures as JSON for the next comparison."""
+"""What is told: a table of all scenarios for people, and the same measurements as JSON for the next comparison."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 from pg8000.native import Connection
 
-from tools.bench.measure import Figures, Result
+from tools.bench.measure import Measurements, Result
 from tools.local.environment import ROOT
 from tools.local.rabbitmq import find_server
 
@@ -24,7 +24,7 @@ SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes",
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over all runs of a scenario; None where no run had it."""
+    """A measurement over all runs of a scenario; None where no run had it."""
 
     median: float | None
     min: float | None
@@ -38,9 +38,9 @@ class Spread:
 
 @dataclass
 class Report:
-    """Surroundings, and for each scenario the results of its runs."""
+    """Environment, and for each scenario the results of its runs."""
 
-    surroundings: dict[str, Any]
+    environment: dict[str, Any]
     results: dict[str, list[Result]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -53,12 +53,12 @@ class Report:
 
     def spreads(self, scenario: str) -> dict[str, Spread]:
         runs = self.results[scenario]
-        names = dict.fromkeys(name for run in runs for name in run.figures)
-        return {name: Spread.of(run.figures.get(name) for run in runs) for name in names}
+        names = dict.fromkeys(name for run in runs for name in run.measurements)
+        return {name: Spread.of(run.measurements.get(name) for run in runs) for name in names}
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "surroundings": self.surroundings,
+            "environment": self.environment,
             "scenarios": {name: self._scenario(name, runs) for name, runs in self.results.items()},
             "notes": self.notes,
             "problems": self.problems,
@@ -66,14 +66,14 @@ class Report:
 
     def _scenario(self, name: str, runs: list[Result]) -> dict[str, Any]:
         return {
-            "figures": {figure: vars(spread) for figure, spread in self.spreads(name).items()},
+            "measurements": {measurement: vars(spread) for measurement, spread in self.spreads(name).items()},
             "runs": [vars(run) for run in runs],
         }
 
 
-def lines(report: Report, earlier: dict[str, Figures] | None = None) -> Iterator[str]:
+def lines(report: Report, earlier: dict[str, Measurements] | None = None) -> Iterator[str]:
     """All that there is to read: where and when, the table, and what was wrong."""
-    for name, value in report.surroundings.items():
+    for name, value in report.environment.items():
         yield f"{name}: {value if not isinstance(value, dict) else ', '.join(f'{k} {v}' for k, v in value.items())}"
     yield ""
     yield from table(report, earlier)
@@ -85,23 +85,23 @@ def write(report: Report, path: Path) -> None:
     path.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-def medians(path: Path) -> dict[str, Figures]:
-    """The figures of an earlier report, by scenario."""
-    told = json.loads(path.read_text())["scenarios"]
+def medians(path: Path) -> dict[str, Measurements]:
+    """The measurements of an earlier report, by scenario."""
+    scenarios = json.loads(path.read_text())["scenarios"]
     return {
-        scenario: {name: spread["median"] for name, spread in parts["figures"].items()}
-        for scenario, parts in told.items()
+        scenario: {name: spread["median"] for name, spread in parts["measurements"].items()}
+        for scenario, parts in scenarios.items()
     }
 
 
-def table(report: Report, earlier: dict[str, Figures] | None = None) -> Iterator[str]:
-    """A row for each figure, a column for each scenario: the median, its range, and its ratio to an earlier one."""
+def table(report: Report, earlier: dict[str, Measurements] | None = None) -> Iterator[str]:
+    """A row for each measurement, a column for each scenario: median, range, and ratio to an earlier one."""
     spreads = {name: report.spreads(name) for name in report.results}
     before = {name: (earlier or {}).get(name, {}) for name in spreads}
-    figures = dict.fromkeys(figure for column in spreads.values() for figure in column)
+    measurements = dict.fromkeys(measurement for column in spreads.values() for measurement in column)
     rows = [
-        [figure, *(_cell(spreads[name].get(figure), before[name].get(figure)) for name in spreads)]
-        for figure in figures
+        [measurement, *(_cell(spreads[name].get(measurement), before[name].get(measurement)) for name in spreads)]
+        for measurement in measurements
     ]
     yield from aligned([["", *spreads], *rows])
 
@@ -136,7 +136,7 @@ def aligned(rows: list[list[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
 
 
-def surroundings(connection: Connection) -> dict[str, Any]:
+def environment(connection: Connection) -> dict[str, Any]:
     """When and where this was measured."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -24,7 +24,7 @@ def counts(database: str) -> Asked | None:
     """For each connection of the server: the client's port, and the segments that came; None where nobody tells."""
     parts = urlsplit(database)
     try:
-        return {cookie: (port, came) for cookie, port, came in _told(parts.port or 5432)}
+        return {cookie: (port, came) for cookie, port, came in _connections(parts.port or 5432)}
     except OSError:
         return None
 
@@ -37,7 +37,7 @@ def round_trips(before: Asked | None, after: Asked | None, own_ports: set[int]) 
     return sum(came - before.get(cookie, new)[1] for cookie, (port, came) in after.items() if port not in own_ports)
 
 
-def _told(port: int) -> Iterator[tuple[bytes, int, int]]:
+def _connections(port: int) -> Iterator[tuple[bytes, int, int]]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, SOCK_DIAG) as kernel:
         for family in (socket.AF_INET, socket.AF_INET6):
             kernel.send(_question(family, port))

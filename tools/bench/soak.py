@@ -10,7 +10,7 @@ from statistics import linear_regression
 from pg8000.native import Connection
 
 from tools.bench import resources
-from tools.bench.measure import Figures, Result, measure
+from tools.bench.measure import Measurements, Result, measure
 from tools.bench.scenarios import Pace, Scenario
 from tools.bench.session import NOT_OURS, Bench
 from tools.migrate import connected
@@ -97,7 +97,7 @@ def soak(bench: Bench, tag: str, rate: float, minutes: float, every: float = EVE
     looks = Looks(bench, every)
     with looks.taken():
         result = measure(bench, Scenario("open", SHARE), tag, Pace(minutes * 60, rate))
-    result.figures |= slopes(looks.samples) | growth(looks.samples)
+    result.measurements |= slopes(looks.samples) | growth(looks.samples)
     result.details["samples"] = [asdict(sample) for sample in looks.samples]
     result.notes += growing(looks.samples)
     result.problems += looks.problems
@@ -110,7 +110,7 @@ def halves(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
     return samples[: middle + 1], samples[middle:]
 
 
-def slopes(samples: list[Sample]) -> Figures:
+def slopes(samples: list[Sample]) -> Measurements:
     """MiB an hour that each process grew by in the second half, when everything has warmed up."""
     _, late = halves(samples)
     if len(late) < 2:
@@ -124,16 +124,16 @@ def _slope(samples: list[Sample], name: str) -> float:
     return linear_regression([sample.seconds / HOUR for sample in samples], sizes).slope
 
 
-def growth(samples: list[Sample]) -> Figures:
+def growth(samples: list[Sample]) -> Measurements:
     """Rows and bytes that an order added to each table that changed, in the first and in the second half."""
-    figures: Figures = {}
+    measurements: Measurements = {}
     for half, part in zip(("first", "second"), halves(samples), strict=True):
         orders = part[-1].orders - part[0].orders
         for kind in ("rows", "bytes"):
             first, before, after = (getattr(sample, kind) for sample in (samples[0], part[0], part[-1]))
             changed = [table for table in after if after[table] != first.get(table, 0) and orders]
-            figures |= {f"{kind}_an_order.{t}.{half}": (after[t] - before.get(t, 0)) / orders for t in changed}
-    return figures
+            measurements |= {f"{kind}_an_order.{t}.{half}": (after[t] - before.get(t, 0)) / orders for t in changed}
+    return measurements
 
 
 def growing(samples: list[Sample]) -> list[str]:
@@ -144,14 +144,14 @@ def growing(samples: list[Sample]) -> list[str]:
 def _growing_processes(samples: list[Sample]) -> Iterator[str]:
     _, late = halves(samples)
     hours = (late[-1].seconds - late[0].seconds) / HOUR
-    for figure, slope in slopes(samples).items():
-        name = figure.partition(".")[2]
+    for measurement, slope in slopes(samples).items():
+        name = measurement.partition(".")[2]
         if slope * hours > STILL_FLAT * late[0].memory_mib.get(name, 0.0):
             yield f"{name} grows: {slope:.1f} MiB an hour in the second half"
 
 
-def _growing_tables(figures: Figures) -> Iterator[str]:
-    for figure, late in figures.items():
-        early = figures.get(figure.removesuffix("second") + "first")
-        if figure.endswith(".second") and early is not None and late > max(0.0, early) * STILL_LEVEL:
-            yield f"{figure.removesuffix('.second')}: {early:.2f} in the first half, {late:.2f} in the second"
+def _growing_tables(measurements: Measurements) -> Iterator[str]:
+    for measurement, late in measurements.items():
+        early = measurements.get(measurement.removesuffix("second") + "first")
+        if measurement.endswith(".second") and early is not None and late > max(0.0, early) * STILL_LEVEL:
+            yield f"{measurement.removesuffix('.second')}: {early:.2f} in the first half, {late:.2f} in the second"

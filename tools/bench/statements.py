@@ -1,7 +1,7 @@
 """What PostgreSQL did: statements by owner, commits, bytes of its log. Counts grow; a difference is what was used.
 
 Statements need the extension pg_stat_statements, loaded by the server: `make run` does that, and Debian's package
-brings it. Where it is missing there is no figure.
+brings it. Where it is missing there is no measurement.
 """
 
 from collections import Counter, defaultdict
@@ -80,16 +80,16 @@ def counts(connection: Connection, with_statements: bool) -> Counts:
     return Counts(writing, commits, wal, calls, {statement: ms for statement, _, ms in rows})
 
 
-def figures(before: Counts, after: Counts, orders: int, own: int = 0) -> dict[str, float | None]:
+def measurements(before: Counts, after: Counts, orders: int, own: int = 0) -> dict[str, float | None]:
     """What an order took; `own` are the commits of the measuring side."""
-    told = {
+    found = {
         "sql.writing_transactions": (after.writing - before.writing) / orders,
         "sql.commits": (after.commits - before.commits - own) / orders,
         "sql.wal_bytes": (after.wal - before.wal) / orders,
     }
     if before.calls is None or after.calls is None:
-        return {"sql.statements": None} | told
-    return _statements(after.calls - before.calls, orders) | told
+        return {"sql.statements": None} | found
+    return _statements(after.calls - before.calls, orders) | found
 
 
 def _statements(calls: Counter[Statement], orders: int) -> dict[str, float]:

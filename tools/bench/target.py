@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tools.local.environment import Surroundings
-from tools.local.place import Place
+from tools.local.environment import Environment
+from tools.local.installation import Installation
 
 CLIENT = "client"
 SUPERVISOR = "supervisor"
@@ -21,7 +21,7 @@ class Target:
     database: str
     processes: dict[str, int]
     scraped: dict[str, str] = field(default_factory=dict)
-    surroundings: Surroundings | None = None
+    environment: Environment | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -30,22 +30,24 @@ class Target:
         return parts.hostname or "127.0.0.1", parts.port or 80
 
 
-def running(place: Place) -> Target:
+def running(installation: Installation) -> Target:
     """The system that `make run` started here. Raises StartFailed when there is none."""
-    told = place.required_running()
-    processes = {name: pid for name, (pid, _) in told["processes"].items()}
-    servers = {"PostgreSQL": place.postgres().pid, "RabbitMQ": place.rabbitmq().pid}
+    status = installation.required_running()
+    processes = {name: pid for name, (pid, _) in status["processes"].items()}
+    servers = {"PostgreSQL": installation.postgres().pid, "RabbitMQ": installation.rabbitmq().pid}
     processes |= {name: pid for name, pid in servers.items() if pid}
     return Target(
-        told["gateway"],
-        told["database"],
-        processes | {SUPERVISOR: told["pid"], CLIENT: os.getpid()},
-        _scraped(place),
-        Surroundings(place.secrets, place.function_urls, told["database"], told["amqp"], told["broker"]),
+        status["gateway"],
+        status["database"],
+        processes | {SUPERVISOR: status["pid"], CLIENT: os.getpid()},
+        _scraped(installation),
+        Environment(
+            installation.secrets, installation.function_urls, status["database"], status["amqp"], status["broker"]
+        ),
     )
 
 
-def _scraped(place: Place) -> dict[str, str]:
+def _scraped(installation: Installation) -> dict[str, str]:
     """Where each process tells its metrics, as Prometheus would find them."""
-    jobs = yaml.safe_load(place.prometheus_file.read_text())["scrape_configs"]
+    jobs = yaml.safe_load(installation.prometheus_file.read_text())["scrape_configs"]
     return {job["job_name"]: f"http://{job['static_configs'][0]['targets'][0]}{job['metrics_path']}" for job in jobs}

@@ -62,14 +62,14 @@ class Watch:
             while not self._over:
                 asked = list(islice(self._open, AT_ONCE))
                 ended = await asyncio.to_thread(self._ask, asked) if asked else []
-                self._tell(ended)
+                self._report(ended)
                 if len(ended) < AT_ONCE:
                     await asyncio.sleep(max(self.every, self._takes * SHARE))
         except Exception as problem:
             for waiting in self._open.values():
                 waiting.done.set_exception(problem)
 
-    def _tell(self, ended: list[str]) -> None:
+    def _report(self, ended: list[str]) -> None:
         for order_id in ended:
             waiting = self._open.pop(order_id)
             self._takes += (time.monotonic() - waiting.since - self._takes) / REMEMBERED

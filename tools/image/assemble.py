@@ -28,11 +28,11 @@ START_FUNCTION = """\
 #!/bin/sh
 : "${{FUNCTION_SOURCE:={source}}}" "${{FUNCTION_TARGET:={target}}}"
 export FUNCTION_SOURCE FUNCTION_TARGET
-exec python -m triggers.alone "$@"
+exec python -m triggers.serve_function "$@"
 """
 START_OWNER = """\
 #!/bin/sh
-exec python -m triggers.host --owner {owner} "$@"
+exec python -m triggers.serve_owner --owner {owner} "$@"
 """
 START_ONE_OF = """\
 #!/bin/sh
@@ -74,14 +74,14 @@ def contents(name: str) -> Contents:
 
 def _function(function: Function) -> Contents:
     start = START_FUNCTION.format(source=function.source, target=function.target)
-    return Contents(("triggers.alone", _module(function)), (), start)
+    return Contents(("triggers.serve_function", _module(function)), (), start)
 
 
 def _bundle(owner: str) -> Contents:
     modules = tuple(_module(function) for function in load() if function.owner == owner)
     if not modules:
         raise Unknown(f"NAME: expected one of {', '.join(names())}; got {owner or 'nothing'}")
-    return Contents(("triggers.host", *modules), ("stack.yml",), START_OWNER.format(owner=owner))
+    return Contents(("triggers.serve_owner", *modules), ("stack.yml",), START_OWNER.format(owner=owner))
 
 
 def _module(function: Function) -> str:

@@ -55,13 +55,13 @@ def _run(command: list[str]) -> None:
 def main() -> None:
     """The command: ends with one line when something is missing or fails."""
     own, more = _split(sys.argv[1:])
-    told = _parser().parse_args(own)
+    options = _parser().parse_args(own)
     try:
-        wanted = [name for name in told.names or names() if contents(name)]
-        engine = told.builder or builder()
+        wanted = [name for name in options.names or names() if contents(name)]
+        engine = options.builder or builder()
         for name in wanted:
-            tagged = build(name, engine, told.registry, told.version, more)
-            if told.push:
+            tagged = build(name, engine, options.registry, options.version, more)
+            if options.push:
                 _run([engine, "push", tagged])
     except (NotBuilt, Unknown) as problem:
         sys.exit(str(problem))

@@ -12,40 +12,40 @@ from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from tools.local.children import answers
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.postgres import find_binaries
-from tools.local.processes import StartFailed, born, send, wait_until
+from tools.local.processes import StartFailed, send, start_time, wait_until
 
 LONGEST_STOP = 90
 
 
-def run(place: Place, arguments: argparse.Namespace) -> None:
+def run(installation: Installation, arguments: argparse.Namespace) -> None:
     """Start everything; Ctrl-C stops it."""
     from tools.local.stack import run as run_stack
 
-    run_stack(place, arguments.each)
+    run_stack(installation, arguments.each)
 
 
-def stop(place: Place, _: argparse.Namespace) -> None:
+def stop(installation: Installation, _: argparse.Namespace) -> None:
     """Stop the running system and wait until it has stopped."""
-    told = place.running()
-    if not told:
-        print(f"nothing runs in {place.directory}")
+    status = installation.running()
+    if not status:
+        print(f"nothing runs in {installation.directory}")
         return
-    send(told["pid"], signal.SIGTERM)
-    if not wait_until(lambda: not born(told["pid"]), LONGEST_STOP, every=0.1):
-        raise StartFailed(f"pid {told['pid']} still runs after {LONGEST_STOP} s: see {place.logs}")
+    send(status["pid"], signal.SIGTERM)
+    if not wait_until(lambda: not start_time(status["pid"]), LONGEST_STOP, every=0.1):
+        raise StartFailed(f"pid {status['pid']} still runs after {LONGEST_STOP} s: see {installation.logs}")
     print("stopped")
 
 
-def reset(place: Place, arguments: argparse.Namespace) -> None:
+def reset(installation: Installation, arguments: argparse.Namespace) -> None:
     """Stop, and delete the databases, queues, passwords and logs, after asking."""
-    if not arguments.yes and not _agreed(f"Delete {place.directory}, orders and passwords included?"):
+    if not arguments.yes and not _agreed(f"Delete {installation.directory}, orders and passwords included?"):
         print("nothing was deleted")
         return
-    stop(place, arguments)
-    place.remove()
-    print(f"deleted {place.directory}")
+    stop(installation, arguments)
+    installation.remove()
+    print(f"deleted {installation.directory}")
 
 
 def _agreed(question: str) -> bool:
@@ -55,9 +55,9 @@ def _agreed(question: str) -> bool:
         return False
 
 
-def psql(place: Place, arguments: argparse.Namespace) -> None:
+def psql(installation: Installation, arguments: argparse.Namespace) -> None:
     """Open psql on the database as its administrator, in one owner's schema if one is named."""
-    parts = urlsplit(place.required_running()["database"])
+    parts = urlsplit(installation.required_running()["database"])
     os.environ["PGPASSWORD"] = unquote(parts.password or "")
     if arguments.owner:
         os.environ["PGOPTIONS"] = f"-c search_path={arguments.owner}"
@@ -66,11 +66,11 @@ def psql(place: Place, arguments: argparse.Namespace) -> None:
     _become([str(program) if program.exists() else "psql", *where, parts.path[1:]])
 
 
-def logs(place: Place, _: argparse.Namespace) -> None:
+def logs(installation: Installation, _: argparse.Namespace) -> None:
     """Follow all logs."""
-    files = sorted(map(str, [*place.logs.glob("*.log"), *place.directory.glob("*/*.log")]))
+    files = sorted(map(str, [*installation.logs.glob("*.log"), *installation.directory.glob("*/*.log")]))
     if not files:
-        raise StartFailed(f"no logs in {place.logs}: start the system with make run")
+        raise StartFailed(f"no logs in {installation.logs}: start the system with make run")
     _become(["tail", "-n", "5", "-F", *dict.fromkeys(files)])
 
 
@@ -82,17 +82,17 @@ def _become(command: list[str]) -> None:
         raise StartFailed(f"{command[0]} is not installed") from None
 
 
-def status(place: Place, _: argparse.Namespace) -> None:
+def status(installation: Installation, _: argparse.Namespace) -> None:
     """Say what runs, and whether it answers."""
-    told = place.required_running()
-    print(f"pid {told['pid']}, {'ready' if told['ready'] else 'starting'}")
+    status = installation.required_running()
+    print(f"pid {status['pid']}, {'ready' if status['ready'] else 'starting'}")
     for name in ("gateway", "broker"):
-        print(f"{name:12} {told[name]} {'answers' if answers(told[name] + '/health') else 'does not answer'}")
-    for name, (pid, start) in told["processes"].items():
-        print(f"{name:12} pid {pid} {'runs' if born(pid) == start else 'does not run'}")
+        print(f"{name:12} {status[name]} {'answers' if answers(status[name] + '/health') else 'does not answer'}")
+    for name, (pid, start) in status["processes"].items():
+        print(f"{name:12} pid {pid} {'runs' if start_time(pid) == start else 'does not run'}")
 
 
-COMMANDS: dict[str, Callable[[Place, argparse.Namespace], None]] = {
+COMMANDS: dict[str, Callable[[Installation, argparse.Namespace], None]] = {
     command.__name__: command for command in (run, stop, reset, psql, logs, status)
 }
 
@@ -112,7 +112,7 @@ def main() -> None:
     """Run one command; what cannot be done is said in one line."""
     arguments = _parser().parse_args()
     try:
-        COMMANDS[arguments.command](Place.from_environment(), arguments)
+        COMMANDS[arguments.command](Installation.from_environment(), arguments)
     except StartFailed as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:

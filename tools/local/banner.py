@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from tools.local.place import Place
+from tools.local.installation import Installation
 from tools.local.plan import Plan
 
 API = "/ui-api-service/api/v1"
@@ -36,22 +36,22 @@ Ctrl-C (or make stop) stops it; the data stays in {directory}.
 """
 
 
-def banner(place: Place, plan: Plan, seconds: float) -> str:
+def banner(installation: Installation, plan: Plan, seconds: float) -> str:
     """The text for the system that is ready."""
     ports = sorted(port for name, port in plan.ports.items() if name not in plan.triggers)
     return TEXT.format(
         seconds=seconds,
-        gateway=place.gateway,
-        broker=place.broker,
+        gateway=installation.gateway,
+        broker=installation.broker,
         functions=f"{len(plan.urls)} in {len(ports)} processes, ports {ports[0]} to {ports[-1]}",
-        metrics=f"prometheus --config.file={place.prometheus_file}",
-        database=_address(plan.surroundings.database),
-        amqp=_address(plan.surroundings.amqp),
-        secrets=place.secrets,
-        logs=place.logs,
-        api=f"{place.gateway}{API}",
+        metrics=f"prometheus --config.file={installation.prometheus_file}",
+        database=_address(plan.environment.database),
+        amqp=_address(plan.environment.amqp),
+        secrets=installation.secrets,
+        logs=installation.logs,
+        api=f"{installation.gateway}{API}",
         json=JSON,
-        directory=place.directory,
+        directory=installation.directory,
     )
 
 

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+
+from tools.role_url import role_url
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -36,15 +37,8 @@ def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name in known or name.startswith(PREFIXES)}
 
 
-def role_url(url: str, owner: str, password: str) -> str:
-    """The address of the same database for an owner's role."""
-    parts = urlsplit(url)
-    at = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{owner}:{quote(password, safe='')}@{at}").geturl()
-
-
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """The addresses of one running system; `database` is the administrator's."""
 
     secrets: Path

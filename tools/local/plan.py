@@ -8,8 +8,8 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from tools.local.children import Child
-from tools.local.environment import HOST, Surroundings
-from tools.local.place import Place
+from tools.local.environment import HOST, Environment
+from tools.local.installation import Installation
 
 
 class Function(Protocol):
@@ -25,19 +25,25 @@ class Plan:
     """Every process, by name; `urls` says where each function answers."""
 
     def __init__(
-        self, place: Place, functions: Iterable[Function], each: bool, database: str, amqp: str, forked: bool = False
+        self,
+        installation: Installation,
+        functions: Iterable[Function],
+        each: bool,
+        database: str,
+        amqp: str,
+        forked: bool = False,
     ):
-        self.place, self._forked = place, forked
+        self.installation, self._forked = installation, forked
         self.urls: dict[str, str] = {}
-        self.ports = {"gateway": place.ports["GATEWAY_PORT"], "ingress": place.ports["BROKER_PORT"]}
-        first = place.ports["METRICS_PORT"]
+        self.ports = {"gateway": installation.ports["GATEWAY_PORT"], "ingress": installation.ports["BROKER_PORT"]}
+        first = installation.ports["METRICS_PORT"]
         self.metrics_ports = {name: first + at for at, name in enumerate(("gateway", "dispatcher", "cron"))}
-        self.surroundings = Surroundings(
-            place.secrets, place.function_urls, database=database, amqp=amqp, broker=place.broker
+        self.environment = Environment(
+            installation.secrets, installation.function_urls, database=database, amqp=amqp, broker=installation.broker
         )
         start = self._alone if each else self._host
         groups = [[function] for function in functions] if each else _by_owner(functions)
-        self.functions = [start(place.ports["FUNCTIONS_PORT"] + at, group) for at, group in enumerate(groups)]
+        self.functions = [start(installation.ports["FUNCTIONS_PORT"] + at, group) for at, group in enumerate(groups)]
         self.triggers = {name: self._trigger(name) for name in ("gateway", "ingress", "dispatcher", "cron")}
 
     @property
@@ -52,15 +58,15 @@ class Plan:
 
     @property
     def scraped(self) -> dict[str, tuple[str, str]]:
-        """Where Prometheus finds figures: host and port, and path, by the job's name."""
+        """Where Prometheus finds metrics: host and port, and path, by the job's name."""
         ports = self.metrics_ports | {name: port for name, port in self.ports.items() if name != "gateway"}
         own = {name: (f"{HOST}:{port}", "/_/metrics") for name, port in ports.items()}
-        figures = {name: url for name, url in self.urls.items() if name.endswith("-figures")}
-        return own | {name: _parts(url) for name, url in figures.items()}
+        metrics = {name: url for name, url in self.urls.items() if name.endswith("-metrics")}
+        return own | {name: _parts(url) for name, url in metrics.items()}
 
     @property
     def stop_order(self) -> list[list[Child]]:
-        """Who stops together: what lets work in goes first, what it needs goes last."""
+        """Who stops together: the gateway and cron first, then the triggers of the broker, the functions last."""
         first = [("gateway", "cron"), ("dispatcher", "ingress")]
         return [*([self.triggers[name] for name in together] for together in first), self.functions]
 
@@ -73,7 +79,7 @@ class Plan:
     def _host(self, port: int, functions: list[Function]) -> Child:
         owner = functions[0].owner
         self.urls |= {one.name: f"http://{HOST}:{port}/function/{one.name}" for one in functions}
-        command = [sys.executable, "-m", "triggers.host", "--owner", owner, "--port", str(port)]
+        command = [sys.executable, "-m", "triggers.serve_owner", "--owner", owner, "--port", str(port)]
         return self._function(owner, owner, command, port, self._forked)
 
     def _alone(self, port: int, functions: list[Function]) -> Child:
@@ -86,23 +92,23 @@ class Plan:
 
     def _function(self, name: str, owner: str, command: list[str], port: int, forked: bool = False) -> Child:
         self.ports[name] = port
-        environment = {"OTEL_SERVICE_NAME": name} | self.surroundings.of_functions(owner)
+        environment = {"OTEL_SERVICE_NAME": name} | self.environment.of_functions(owner)
         return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health", forked=forked)
 
     def _trigger(self, name: str) -> Child:
         port = self.ports.get(name)
         health = f"http://{HOST}:{port}/health" if port else None
         command = [sys.executable, "-m", f"triggers.{name}"]
-        known = self.surroundings.of_trigger(name, port, self.metrics_ports.get(name))
+        known = self.environment.of_trigger(name, port, self.metrics_ports.get(name))
         environment = {"OTEL_SERVICE_NAME": name} | known
         return Child(name, command, environment, self._log(name), health, forked=self._forked)
 
     def _log(self, name: str) -> Path:
-        return self.place.logs / f"{name}.log"
+        return self.installation.logs / f"{name}.log"
 
 
 def _parts(url: str) -> tuple[str, str]:
-    address = urlsplit(url + "/internal/figures")
+    address = urlsplit(url + "/internal/metrics")
     return address.netloc, address.path
 
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import quote
 
-from tools.local.private_files import kept_password
 from tools.local.processes import (
     StartFailed,
     command_line,
@@ -21,6 +20,7 @@ from tools.local.processes import (
     short_name,
     wait_until,
 )
+from tools.private_files import kept_password
 
 SUPERUSER = "food_admin"
 SYSTEM_USER = "postgres"  # PostgreSQL refuses to run as root

@@ -8,10 +8,6 @@ import functions.shared.cron
 import functions.shared.rest
 import functions.shared.step  # noqa: F401
 import schemas.order  # noqa: F401
-import triggers.dispatcher
-import triggers.gateway
-import triggers.host
-import triggers.ingress  # noqa: F401
 
 # Pages of objects that are looked at by the garbage collector are copied: it leaves these alone.
 gc.collect()

@@ -64,7 +64,7 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def born(pid: int) -> int:
+def start_time(pid: int) -> int:
     """When a process was started, which tells it from a later one of the same number; 0 when it runs no more."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
@@ -90,7 +90,7 @@ def end(pid: int, first: int = signal.SIGTERM, seconds: float = 15) -> None:
 def _runs(pid: int) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return bool(born(pid))
+    return bool(start_time(pid))
 
 
 def short_name(directory: Path) -> str:

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from tools.local.private_files import kept_password
 from tools.local.processes import (
     StartFailed,
     command_line,
@@ -20,6 +19,7 @@ from tools.local.processes import (
     short_name,
     wait_until,
 )
+from tools.private_files import kept_password
 
 USER = "food"
 PACKAGED = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")  # the one in /usr/sbin insists on the user rabbitmq

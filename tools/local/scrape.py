@@ -1,4 +1,4 @@
-"""A configuration for Prometheus: every process of the local system, figures from the database, and the alerts."""
+"""A configuration for Prometheus: every process of the local system, metrics from the database, and the alerts."""
 
 import yaml
 

@@ -16,13 +16,13 @@ from tools.local import children
 from tools.local.banner import banner
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
-from tools.local.place import DATABASE, Place
+from tools.local.installation import DATABASE, Installation
 from tools.local.plan import Plan
 from tools.local.postgres import Postgres
-from tools.local.private_files import write_private
-from tools.local.processes import StartFailed, born, end, last_lines, require_free, send, wait_until
+from tools.local.processes import StartFailed, end, last_lines, require_free, send, start_time, wait_until
 from tools.local.rabbitmq import RabbitMQ, speaks_amqp
 from tools.local.scrape import configuration
+from tools.private_files import write_private
 
 TICK = 0.1
 PROGRESS_EVERY = 5
@@ -37,13 +37,13 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(place: Place, each: bool) -> None:
+def run(installation: Installation, each: bool) -> None:
     """Start all, keep it running until Ctrl-C or SIGTERM, stop what was started. Raises StartFailed."""
-    claim = place.claim()
+    claim = installation.claim()
     stopping = _stop_signals()
     try:
-        _end_leftovers(place)
-        stack = Stack(place, each, stopping)
+        _end_leftovers(installation)
+        stack = Stack(installation, each, stopping)
         stack.require_ports()
         try:
             stack.up()
@@ -66,18 +66,18 @@ def _stop_signals() -> threading.Event:
 class Stack:
     """One running system; `stopping` is set when it is time to end."""
 
-    def __init__(self, place: Place, each: bool, stopping: threading.Event):
+    def __init__(self, installation: Installation, each: bool, stopping: threading.Event):
         from triggers.stack import load
 
-        self.place = place
+        self.installation = installation
         self.stopping = stopping
         self.began = time.monotonic()
-        install(place.secrets)
-        self.postgres = None if os.environ.get("DATABASE_URL") else place.postgres()
-        self.rabbitmq = None if os.environ.get("AMQP_URL") else place.rabbitmq()
+        install(installation.secrets)
+        self.postgres = None if os.environ.get("DATABASE_URL") else installation.postgres()
+        self.rabbitmq = None if os.environ.get("AMQP_URL") else installation.rabbitmq()
         self.database = os.environ.get("DATABASE_URL") or self.postgres.url(DATABASE)
         self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
-        self.plan = Plan(place, load(), each, self.database, self.amqp, forked=True)
+        self.plan = Plan(installation, load(), each, self.database, self.amqp, forked=True)
         self._pool = ThreadPoolExecutor(2)
         self._next_report = float(PROGRESS_EVERY)
         self._servers: dict[str, Future] = {}
@@ -96,9 +96,9 @@ class Stack:
 
     def up(self) -> None:
         """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
-        self.place.logs.mkdir(exist_ok=True)
-        write_private(self.place.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
-        write_private(self.place.prometheus_file, configuration(self.plan))
+        self.installation.logs.mkdir(exist_ok=True)
+        write_private(self.installation.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
+        write_private(self.installation.prometheus_file, configuration(self.plan))
         triggers = self.plan.triggers
         self._servers["RabbitMQ"] = self._pool.submit(self._start_rabbitmq)
         self._servers["PostgreSQL"] = self._pool.submit(self._start_database)
@@ -111,8 +111,8 @@ class Stack:
         self._start(triggers["cron"])
         if not self.stopping.is_set():
             self.ready = True
-            self._tell()
-            say(banner(self.place, self.plan, time.monotonic() - self.began))
+            self._write_status()
+            say(banner(self.installation, self.plan, time.monotonic() - self.began))
 
     def supervise(self) -> None:
         """Start again whatever ends, until it is time to stop."""
@@ -121,15 +121,15 @@ class Stack:
             self._keep_servers()
 
     def down(self) -> None:
-        """Stop what was started: what lets work in first, then the functions, the servers last."""
+        """Stop what was started: triggers first, then the functions, the servers last."""
         say("stopping")
         self._pool.shutdown()
         for together in self.plan.stop_order:
             for late in children.stop(together):
-                say(f"{late} did not stop within {children.PATIENCE} s and was killed: see {self.place.logs}")
+                say(f"{late} did not stop within {children.PATIENCE} s and was killed: see {self.installation.logs}")
         for server in filter(None, (self.rabbitmq, self.postgres)):
             server.stop()
-        self.place.run_file.unlink(missing_ok=True)
+        self.installation.run_file.unlink(missing_ok=True)
         say("stopped")
 
     def _start_rabbitmq(self) -> None:
@@ -148,16 +148,16 @@ class Stack:
         if done.returncode:
             raise StartFailed(f"migration: {done.stderr.strip()}")
         if done.stdout.strip() != "nothing to do":
-            (self.place.logs / "migrate.log").write_text(done.stdout)
-            say(f"database migrated: see {self.place.logs}/migrate.log")
+            (self.installation.logs / "migrate.log").write_text(done.stdout)
+            say(f"database migrated: see {self.installation.logs}/migrate.log")
 
     def _migrate(self) -> subprocess.CompletedProcess:
         """Migrate in a process of its own: what that imports would stay in memory here."""
-        told = {"ADMIN_DATABASE_URL": self.database, "SECRETS_DIR": str(self.place.secrets)}
+        status = {"ADMIN_DATABASE_URL": self.database, "SECRETS_DIR": str(self.installation.secrets)}
         return subprocess.run(
             [sys.executable, "-m", "tools.migrate", "--create"],
             cwd=ROOT,
-            env=passed_on(os.environ) | told,
+            env=passed_on(os.environ) | status,
             capture_output=True,
             text=True,
             start_new_session=True,
@@ -167,7 +167,7 @@ class Stack:
         if not self.stopping.is_set():
             for child in planned:
                 child.start()
-            self._tell()
+            self._write_status()
 
     def _wait(self, missing: Callable[[], list[str]]) -> None:
         """Wait until nothing is missing, and say now and then what is. Raises StartFailed in the end."""
@@ -180,7 +180,7 @@ class Stack:
     def _report(self, missing: str) -> None:
         seconds = time.monotonic() - self.began
         if seconds > LONGEST_START:
-            raise StartFailed(f"not ready in {LONGEST_START} s: {missing}; see {self.place.logs}")
+            raise StartFailed(f"not ready in {LONGEST_START} s: {missing}; see {self.installation.logs}")
         if seconds > self._next_report:
             self._next_report = seconds + PROGRESS_EVERY
             ready = sum(child.check() for child in self.plan.children)
@@ -211,7 +211,7 @@ class Stack:
             if word := child.keep_running():
                 say(word)
         if self._pids() != before:
-            self._tell()
+            self._write_status()
 
     def _keep_servers(self) -> None:
         """Start a server again that ended, beside the rest: functions go on meanwhile, as far as they can."""
@@ -231,25 +231,25 @@ class Stack:
     def _pids(self) -> dict[str, int]:
         return {child.name: child.pid for child in self.plan.children if child.pid}
 
-    def _tell(self) -> None:
+    def _write_status(self) -> None:
         """Write run.json: for the other commands, and for the next start should this process be killed."""
-        told = {
+        status = {
             "pid": os.getpid(),
             "ready": self.ready,
-            "gateway": self.place.gateway,
-            "broker": self.place.broker,
+            "gateway": self.installation.gateway,
+            "broker": self.installation.broker,
             "database": self.database,
             "amqp": self.amqp,
             "functions": self.plan.urls,
-            "processes": {name: [pid, born(pid)] for name, pid in self._pids().items()},
+            "processes": {name: [pid, start_time(pid)] for name, pid in self._pids().items()},
         }
-        write_private(self.place.run_file, json.dumps(told, indent=2) + "\n")
+        write_private(self.installation.run_file, json.dumps(status, indent=2) + "\n")
 
 
-def _end_leftovers(place: Place) -> None:
+def _end_leftovers(installation: Installation) -> None:
     """End the processes of a system that was killed: those whose number was not given to another one."""
-    started = (place.told() or {}).get("processes", {}).values()
-    left = [pid for pid, start in started if start and born(pid) == start]
+    started = (installation.status() or {}).get("processes", {}).values()
+    left = [pid for pid, start in started if start and start_time(pid) == start]
     if left:
         say(f"ending {len(left)} processes of a run that was killed")
     for pid in left:

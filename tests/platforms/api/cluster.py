@@ -73,8 +73,8 @@ class Cluster:
     def run(self, *command: object, text: str | None = None, fine: tuple[int, ...] = (0,)) -> str:
         """The output of a command; Refused with its errors when it ends with another status."""
         words = [str(word) for word in command]
-        told = {"env": self.environment, "cwd": ROOT, "input": text or "", "timeout": PATIENCE}
-        done = subprocess.run(words, capture_output=True, text=True, **told)
+        options = {"env": self.environment, "cwd": ROOT, "input": text or "", "timeout": PATIENCE}
+        done = subprocess.run(words, capture_output=True, text=True, **options)
         if done.returncode not in fine:
             raise Refused(f"{' '.join(words)}: {done.stderr}", done.stdout)
         return done.stdout

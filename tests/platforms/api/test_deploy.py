@@ -43,10 +43,11 @@ class Controllers:
     def _say(self, what: str, condition: str) -> None:
         fails = self.failing is not None and what.endswith(self.failing)
         types = ["FailureTarget", "Failed"] if fails else CONDITIONS.get(condition, [condition])
-        told = [{"type": each, "status": "True", "lastTransitionTime": MOMENT, "reason": "Tests", "message": "-"}
+        common = {"status": "True", "lastTransitionTime": MOMENT, "reason": "Tests", "message": "-"}
+        conditions = [{"type": each, **common}
                 for each in types]  # fmt: skip
         more = {} if condition != "Complete" else {"startTime": MOMENT} if fails else ENDED
-        patch = json.dumps({"status": {"conditions": told, **more}})
+        patch = json.dumps({"status": {"conditions": conditions, **more}})
         where = ("--namespace", "food", "--subresource=status", "--type=merge")
         self.cluster.kubectl("patch", what, *where, "--patch", patch)
 
@@ -88,8 +89,8 @@ def food(cluster: Cluster) -> None:
 @pytest.mark.parametrize("overlay", ["small", "openfaas"])
 def test_an_overlay_comes_part_by_part_and_goes_without_its_data(cluster, overlay):
     came = deployed(cluster, overlay, "--registry", "registry.mine.example/food", "--version", "9.9.9")
-    told = [line.partition(":")[0] for line in came.stdout.splitlines() if " to apply" in line]
-    assert [part for part in PARTS if part in told] == told
+    conditions = [line.partition(":")[0] for line in came.stdout.splitlines() if " to apply" in line]
+    assert [part for part in PARTS if part in conditions] == conditions
     assert came.stdout.endswith("ready\n")
     job = cluster.get("job", "migrate", "--namespace", "food")
     assert "registry.mine.example/food/jobs:9.9.9" == job["spec"]["template"]["spec"]["containers"][0]["image"]

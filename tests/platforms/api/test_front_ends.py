@@ -43,11 +43,11 @@ def test_kn_lists_what_the_manifests_made(applied, words, kind):
 def test_kn_describes_a_trigger_with_its_broker_its_filter_and_its_function(applied):
     trigger = next(each for each in applied.documents if each["kind"] == "Trigger")
 
-    told = kn(applied.cluster, "trigger", "describe", trigger["metadata"]["name"])
+    output = kn(applied.cluster, "trigger", "describe", trigger["metadata"]["name"])
 
     spec = trigger["spec"]
     for expected in (spec["broker"], spec["filter"]["attributes"]["type"], spec["subscriber"]["ref"]["name"]):
-        assert expected in told
+        assert expected in output
 
 
 def test_kn_applies_a_service_of_ours_and_changes_nothing_the_second_time(cluster, tmp_path):

@@ -52,12 +52,12 @@ def install(applied: Applied, account: Path) -> Iterator[Callable[[], str]]:
     """Runs the Job's program with the Job's environment; its Secrets go when the test ends."""
     job = next(each for each in applied.documents if each["metadata"]["name"] == "install-secrets")
     (container,) = job["spec"]["template"]["spec"]["containers"]
-    told = {each["name"]: each["value"] for each in container["env"]}
-    told |= {"KUBERNETES_URL": applied.cluster.url, "SERVICE_ACCOUNT": str(account), "PATH": "/usr/bin:/bin"}
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    environment |= {"KUBERNETES_URL": applied.cluster.url, "SERVICE_ACCOUNT": str(account), "PATH": "/usr/bin:/bin"}
 
     def run() -> str:
         command = [sys.executable, "-m", "tools.cluster_secrets"]
-        done = subprocess.run(command, cwd=ROOT, env=told, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
         assert 0 == done.returncode, done.stderr
         return done.stdout
 

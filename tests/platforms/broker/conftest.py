@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import audit, registered
-from tests.platforms.broker.figures import Figures, table
+from tests.platforms.broker.metrics import Metrics, table
 from tests.platforms.broker.plane import OnKnative, Prepared
 from tests.platforms.broker.topology import EXCHANGE
 from tests.stories.conftest import Stage, Tap
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 
-FIGURES = pytest.StashKey[list[Figures]]()
+METRICS = pytest.StashKey[list[Metrics]]()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The figures, when some were taken."""
-    if figures := config.stash.get(FIGURES, []):
+    """The metrics, when some were taken."""
+    if metrics := config.stash.get(METRICS, []):
         terminalreporter.section("orders on Knative's broker and on ours (quorum queues; a shared machine)")
-        terminalreporter.write_line("\n".join(table(figures)))
+        terminalreporter.write_line("\n".join(table(metrics)))
 
 
 @pytest.fixture
-def figures(pytestconfig: pytest.Config) -> list[Figures]:
+def metrics(pytestconfig: pytest.Config) -> list[Metrics]:
     """What is shown at the end."""
-    return pytestconfig.stash.setdefault(FIGURES, [])
+    return pytestconfig.stash.setdefault(METRICS, [])
 
 
 @pytest.fixture(scope="package")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.platforms.broker.plane import OnKnative
-from tools.bench.measure import Figures as Measured
+from tools.bench.measure import Metrics as Measured
 from tools.bench.measure import measure
 from tools.bench.scenarios import Pace, parsed
 from tools.bench.session import Bench, Options, prepared
@@ -16,7 +16,7 @@ HEADER = ("ingress", "dispatcher", "alone, p50 ms", "p95 ms", "at once, orders/s
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Milliseconds from the acceptance to the mail, of orders one by one; and orders a second, of many at once."""
 
     ingress: str
@@ -30,13 +30,13 @@ class Figures:
         return self.ingress, self.dispatcher, f"{self.half:.0f}", f"{self.most:.0f}", f"{self.rate:.0f}"
 
 
-def measured(system: OnKnative, ingress: str, dispatcher: str) -> Figures:
+def measured(system: OnKnative, ingress: str, dispatcher: str) -> Metrics:
     """Play the orders on the brokers named."""
     system.use(ingress, dispatcher)
     target = Target(system.gateway.base, system.database_url, {})
     with prepared(target, Options(guests=4, connections=16)) as bench:
         _, alone, many = (played(bench, name) for name in (WARM_UP, ALONE, AT_ONCE))
-    return Figures(
+    return Metrics(
         ingress, dispatcher, alone["total_ms.p50"], alone["total_ms.p95"], many["settled_per_second"]
     )
 
@@ -44,12 +44,12 @@ def measured(system: OnKnative, ingress: str, dispatcher: str) -> Figures:
 def played(bench: Bench, name: str) -> Measured:
     result = measure(bench, parsed(name), name, PACE)
     assert result.problems == []
-    return result.figures
+    return result.metrics
 
 
-def table(figures: list[Figures]) -> Iterator[str]:
+def table(metrics: list[Metrics]) -> Iterator[str]:
     """The lines of the table."""
-    rows = [HEADER, *(each.row for each in figures)]
+    rows = [HEADER, *(each.row for each in metrics)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True))

@@ -71,7 +71,7 @@ class Plane:
     """One ingress, and for each trigger a dispatcher of its queue and one of its dead letters."""
 
     def __init__(self, ingress: str, amqp: str, urls: Mapping[str, str], logs: Path):
-        self._told = {
+        self._variables = {
             "NAMESPACE": NAMESPACE,
             "BROKER_NAME": BROKER,
             "BROKER_NAMESPACE": NAMESPACE,
@@ -92,8 +92,8 @@ class Plane:
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep_running, name="plane", daemon=True)
 
-    def _program(self, name: str, program: str, **told: str) -> Child:
-        environment = passed_on(os.environ) | self._told | told
+    def _program(self, name: str, program: str, **variables: str) -> Child:
+        environment = passed_on(os.environ) | self._variables | variables
         environment |= {"POD_NAME": f"{name}-0", "CONTAINER_NAME": program}
         return Child(f"knative-{name}", [str(find(program))], environment, self._logs / f"knative-{name}.log")
 
@@ -147,7 +147,7 @@ class Plane:
         """The dispatcher of a function's trigger."""
         return next(each for each in self.dispatchers if each.name == f"knative-{function}-dispatcher")
 
-    def told(self) -> str:
+    def logs(self) -> str:
         """Everything in the logs of these programs."""
         return "".join(path.read_text(errors="replace") for path in self._logs.glob("knative-*.log"))
 
@@ -183,7 +183,7 @@ class OnKnative(System):
         super().__init__(
             directory, postgres, rabbitmq, database, functions=needed, each=True, SAGA_DEADLINE_SECONDS="10"
         )
-        self.plane = Plane(self.place.broker, rabbitmq.url, self.plan.urls, self.place.logs)
+        self.plane = Plane(self.installation.broker, rabbitmq.url, self.plan.urls, self.installation.logs)
         self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
@@ -214,8 +214,8 @@ class OnKnative(System):
         self._change(self.our_dispatcher, self.plane.dispatchers, dispatcher)
         self.ready()
 
-    def clock(self) -> bool:
-        """Call what the clock calls for orders; whether every order has ended and is told of."""
+    def cron(self) -> bool:
+        """Call what cron calls for orders; whether every order has ended and its client notified."""
         for name in ("order-flush", "order-redrive"):
             assert self.function(name).post().status == 200
         return not self.sql.value(OPEN)

@@ -9,14 +9,14 @@ from tests.platforms.broker.test_faults import locked, waits_for_a_lock
 from tests.platforms.broker.topology import Trigger
 from tests.stories.conftest import Stage
 from tests.system import eventually
-from tools.dead_letters import letters, replay
+from tools.dead_letters import find, replay
 from triggers.stack import by_event
 
 BAD = """{"specversion": "1.0", "type": "homework.arch.order.newOrder", "source": "/story", "id": "%s",
           "subject": "%s", "data": {"orderId": "%s", "amount": "a lot"}}"""
 
 
-def letter_of(system: OnKnative, times: int = 1, **facts: str) -> Any:
+def dead_letter_of(system: OnKnative, times: int = 1, **facts: str) -> Any:
     """The dead letter with this id or subject, once it was kept so many times."""
     ((column, value),) = facts.items()
     asked = f"SELECT * FROM ops.dead_letters WHERE {column} = :value AND times = :times"
@@ -27,8 +27,8 @@ def sent_again(system: OnKnative, number: int) -> None:
     """What the command for dead letters does."""
     connection = system.sql.connected()
     try:
-        (letter,) = letters(connection, number)
-        replay(connection, letter, system.broker.base)
+        (dead_letter,) = find(connection, number)
+        replay(connection, dead_letter, system.broker.base)
     finally:
         connection.close()
 
@@ -37,13 +37,13 @@ def test_an_event_that_nobody_can_handle_is_kept_with_function_and_code(stage: S
     bad = f"bad-{stage.dish()}"
     sent = stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
     assert sent.status == 202
-    letter = letter_of(stage.system, id=bad)
+    dead_letter = dead_letter_of(stage.system, id=bad)
 
-    assert (letter.function, letter.reason, letter.subject) == ("order-new-order", "500", bad)
-    assert '"amount":"a lot"' in letter.event
-    assert "knativeerror" not in letter.event
-    sent_again(stage.system, letter.number)
-    assert letter_of(stage.system, times=2, id=bad).replayed_at is None
+    assert (dead_letter.function, dead_letter.reason, dead_letter.subject) == ("order-new-order", "500", bad)
+    assert '"amount":"a lot"' in dead_letter.event
+    assert "knativeerror" not in dead_letter.event
+    sent_again(stage.system, dead_letter.number)
+    assert dead_letter_of(stage.system, times=2, id=bad).replayed_at is None
 
 
 def test_an_event_whose_function_was_away_too_long_is_kept_and_goes_on_when_sent_again(stage: Stage):
@@ -52,13 +52,13 @@ def test_an_event_whose_function_was_away_too_long_is_kept_and_goes_on_when_sent
     function.signal(signal.SIGKILL)
     try:
         order = stage.order(guest, stage.body(guest, dish))
-        letter = letter_of(stage.system, subject=order)
+        dead_letter = dead_letter_of(stage.system, subject=order)
     finally:
         stage.system.start_process(function.name)
-    assert (letter.function, letter.reason) == ("store-booking-food", "-1")
+    assert (dead_letter.function, dead_letter.reason) == ("store-booking-food", "-1")
     assert stage.status(order) == "Created"
 
-    sent_again(stage.system, letter.number)
+    sent_again(stage.system, dead_letter.number)
     assert stage.settled(order) == ["Completed"]
     assert stage.stock(dish) == 8
 
@@ -70,12 +70,12 @@ def test_an_order_whose_event_found_no_ingress_for_too_long_is_driven_on(stage: 
         order = stage.order(guest, stage.body(guest, dish))
         eventually(lambda: waits_for_a_lock(stage), "billing at work on the event")
         plane.stop(plane.ingress)
-    letter = letter_of(stage.system, subject=order)
+    dead_letter = dead_letter_of(stage.system, subject=order)
     plane.start(plane.ingress)
     stage.system.ready()
 
     # The step has done its work and its answer is lost: the event that caused it is the dead letter.
-    assert letter.function == "billing-withdraw"
+    assert dead_letter.function == "billing-withdraw"
     assert stage.balance(guest) == "74.50"
     assert stage.redrive(order)["orders"] == 1
     assert stage.settled(order) == ["Completed"]
@@ -90,7 +90,7 @@ def test_what_rabbitmq_itself_gives_up_goes_to_the_sink_too(stage: Stage):
     reject_one(system, channel, trigger, lost)
     system.plane.start(system.plane.dispatcher(trigger.function.name))
 
-    assert letter_of(system, id=lost).function == "unknown"
+    assert dead_letter_of(system, id=lost).function == "unknown"
     channel.connection.close()
 
 

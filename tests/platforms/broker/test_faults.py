@@ -50,7 +50,7 @@ def test_every_order_ends_once_although(stage: Stage, plug: Callable[[OnKnative]
 
 
 def test_every_order_ends_once_although_rabbitmq_is_restarted(stage: Stage):
-    forty_orders_end_once(stage, lambda on: restart_rabbitmq(on.system), stage.system.clock)
+    forty_orders_end_once(stage, lambda on: restart_rabbitmq(on.system), stage.system.cron)
 
 
 def test_orders_that_are_accepted_while_the_ingress_is_stopped_end_once(stage: Stage):

@@ -123,7 +123,7 @@ class Store:
             return False
 
     def make_base(self) -> None:
-        """A base image of the distribution's packages, in the place of Python's official one. Raises NotHere."""
+        """A base image of the distribution's packages, in the where of Python's official one. Raises NotHere."""
         if self._try("inspect", "--type", "image", BASE):
             return
         container = self.buildah("from", "scratch")
@@ -171,8 +171,8 @@ class Store:
         """An image as a folder, for as long as it is looked at."""
         container = self.buildah("from", "--pull-never", image)
         try:
-            told = json.loads(self.buildah("inspect", "--type", "image", image))
-            yield Image(Path(self.buildah("mount", container)), told["OCIv1"]["config"])
+            variables = json.loads(self.buildah("inspect", "--type", "image", image))
+            yield Image(Path(self.buildah("mount", container)), variables["OCIv1"]["config"])
         finally:
             self.buildah("rm", container)
 
@@ -201,8 +201,8 @@ class Image:
         """The command that starts it as a container runtime does: its user, its environment, its entry point."""
         variables = [*self.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
         contain = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAIN, "sh"]
-        place = [str(self.root), str(secrets), self.config["User"], self.config["WorkingDir"]]
-        return [*contain, *place, *variables, *self.config["Entrypoint"], *arguments]
+        where = [str(self.root), str(secrets), self.config["User"], self.config["WorkingDir"]]
+        return [*contain, *where, *variables, *self.config["Entrypoint"], *arguments]
 
     def run(self, secrets: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """Start it and wait for its end."""
@@ -220,9 +220,9 @@ class Container(Child):
     port: int
 
     @classmethod
-    def of(cls, image: Image, secrets: Path, log: Path, port: int, *arguments: str, **told: str) -> "Container":
+    def of(cls, image: Image, secrets: Path, log: Path, port: int, *arguments: str, **variables: str) -> "Container":
         """One that is to answer on a port, which it is told as Knative does."""
-        command = image.command(secrets, arguments, PORT=str(port), **told)
+        command = image.command(secrets, arguments, PORT=str(port), **variables)
         made = cls(log.stem, command, _own(), log)
         made.port = port
         return made

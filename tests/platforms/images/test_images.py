@@ -28,7 +28,7 @@ OF_THE_LOOP = 4
 STACK = yaml.safe_load((ROOT / "stack.yml").read_text())["functions"]
 
 
-def told_in_stack(name: str) -> dict[str, str]:
+def variables_of(name: str) -> dict[str, str]:
     """The variables that a function gets from stack.yml; those that the platform fills in apart."""
     return {variable: value for variable, value in STACK[name]["environment"].items() if "${" not in value}
 
@@ -47,9 +47,9 @@ def http(container: Container, health: str = "/_/health") -> Http:
 def test_an_image_is_small_and_most_of_it_is_shared(images, capsys):
     for name, image in images.items():
         total, libraries, code = (image.size(folder) for folder in ("", "opt/venv", "app"))
-        told = f"base {(total - libraries - code) / MEBIBYTE:.0f}, libraries {libraries / MEBIBYTE:.0f} MiB"
+        variables = f"base {(total - libraries - code) / MEBIBYTE:.0f}, libraries {libraries / MEBIBYTE:.0f} MiB"
         with capsys.disabled():
-            print(f"\n{name}: {told}, code {code / 1024:.0f} KiB", end="")
+            print(f"\n{name}: {variables}, code {code / 1024:.0f} KiB", end="")
         assert 80 * MEBIBYTE > libraries
         assert 1 * MEBIBYTE > code
 
@@ -160,14 +160,14 @@ def test_every_image_holds_all_that_it_loads(tmp_path: Path):
 
 
 def test_a_function_answers_its_event_on_the_port_that_it_is_told(images, mounted, start, example):
-    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    container = start(images["billing-withdraw"], mounted, **variables_of("billing-withdraw"))
     reply = http(container).post(data=json.dumps(example("billing.withdraw")), headers=STRUCTURED)
     assert (200, "homework.arch.pay.confirmSale") == (reply.status, reply.headers["ce-type"])
     assert "ClientNotFound" == reply.json["payStatus"]
 
 
 def test_a_function_knows_its_own_source_where_the_platform_does_not_tell(images, mounted, start):
-    address = told_in_stack("billing-withdraw")["DATABASE_URL_FILE"]
+    address = variables_of("billing-withdraw")["DATABASE_URL_FILE"]
     assert 200 == http(start(images["billing-withdraw"], mounted, DATABASE_URL_FILE=address)).get("/_/ready").status
 
 
@@ -193,24 +193,24 @@ def shell(image: Image, secrets: Path, script: str) -> subprocess.CompletedProce
 
 
 def test_a_function_has_nothing_to_say_against_a_root_that_is_read_only(images, mounted, start):
-    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    container = start(images["billing-withdraw"], mounted, **variables_of("billing-withdraw"))
     assert 200 == http(container).get("/_/health").status
     assert "" == container.log.read_text()
 
 
-def test_several_workers_keep_their_figures_in_memory(images, mounted, start):
-    container = start(images["billing-withdraw"], mounted, WORKERS="2", **told_in_stack("billing-withdraw"))
+def test_several_workers_keep_their_metrics_in_memory(images, mounted, start):
+    container = start(images["billing-withdraw"], mounted, WORKERS="2", **variables_of("billing-withdraw"))
     assert "function_events_total" in http(container).get("/_/metrics").text
     [folder] = Path(f"/proc/{container.first}/root/dev/shm").glob("metrics-*")
     assert {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}
 
 
 def test_the_server_is_process_1_and_has_as_many_threads_as_it_is_told(images, mounted, start):
-    container = start(images["billing-withdraw"], mounted, THREADS="3", **told_in_stack("billing-withdraw"))
+    container = start(images["billing-withdraw"], mounted, THREADS="3", **variables_of("billing-withdraw"))
     server = http(container)
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: server.get("/_/ready"), range(30)))
-    assert "triggers.alone" in Path(f"/proc/{container.first}/cmdline").read_text()
+    assert "triggers.serve_function" in Path(f"/proc/{container.first}/cmdline").read_text()
     assert 1 + 3 + OF_THE_LOOP >= len(list(Path(f"/proc/{container.first}/task").iterdir()))
 
 
@@ -220,13 +220,13 @@ def workers_of(process: int) -> list[int]:
 
 
 def test_sigterm_ends_a_function_in_order(images, mounted, start):
-    container = start(images["billing-withdraw"], mounted, **told_in_stack("billing-withdraw"))
+    container = start(images["billing-withdraw"], mounted, **variables_of("billing-withdraw"))
     http(container)
     assert 0 == container.terminate(10)
 
 
 def test_a_worker_that_dies_is_reaped_and_replaced(images, mounted, start):
-    container = start(images["billing-withdraw"], mounted, WORKERS="2", **told_in_stack("billing-withdraw"))
+    container = start(images["billing-withdraw"], mounted, WORKERS="2", **variables_of("billing-withdraw"))
     server = http(container)
     first, second = eventually(lambda: two_workers_of(container.first), "two workers")
     subprocess.run(["kill", "-KILL", str(first)], check=True)
@@ -244,7 +244,7 @@ def two_workers_of(process: int) -> list[int] | None:
 
 
 def test_an_owners_image_answers_for_each_of_its_functions(images, mounted_by_knative, start, example):
-    container = start(images["billing"], mounted_by_knative, **told_in_stack("billing-balance-get"))
+    container = start(images["billing"], mounted_by_knative, **variables_of("billing-balance-get"))
     server = http(container)
     event = json.dumps(example("billing.withdraw"))
     reply = server.post("/function/billing-withdraw", data=event, headers=STRUCTURED)
@@ -256,7 +256,7 @@ def test_an_owners_image_answers_for_each_of_its_functions(images, mounted_by_kn
 
 
 def test_the_gateway_of_one_image_reaches_the_functions_of_another(images, mounted, start):
-    owner = start(images["billing"], mounted, **told_in_stack("billing-balance-get"))
+    owner = start(images["billing"], mounted, **variables_of("billing-balance-get"))
     url = f"{http(owner).base}/function/{{name}}"
     gateway = start(images["triggers"], mounted, "gateway", FUNCTION_URL=url)
     server = Http(f"http://127.0.0.1:{gateway.port}")
@@ -288,12 +288,12 @@ def test_the_image_of_the_triggers_says_what_it_can_start(images, mounted):
 def test_the_jobs_migrate_an_empty_database_and_audit_it(images, installation, postgres):
     url = postgres.url("from_an_image")
     create_database(url)
-    told = {"ADMIN_DATABASE_URL": url, "SECRETS_DIR": "/var/openfaas/secrets"}
-    done = images["jobs"].run(installation, "migrate", **told)
+    variables = {"ADMIN_DATABASE_URL": url, "SECRETS_DIR": "/var/openfaas/secrets"}
+    done = images["jobs"].run(installation, "migrate", **variables)
     assert (0, "") == (done.returncode, done.stderr)
     assert "auth: user admin" in done.stdout.splitlines()
-    assert "nothing to do\n" == images["jobs"].run(installation, "migrate", **told).stdout
-    assert 0 == images["jobs"].run(installation, "audit", **told).returncode
+    assert "nothing to do\n" == images["jobs"].run(installation, "migrate", **variables).stdout
+    assert 0 == images["jobs"].run(installation, "audit", **variables).returncode
     assert Rows(url).value("SELECT count(*) FROM store.dishes")
 
 

@@ -45,7 +45,7 @@ CASES = {
         {REQUESTS.replace("pay-sale", "order-flush") % "ok": "0+6x40"},
         {REQUESTS.replace("pay-sale", "order-flush") % "ok": "0+6x10 60x40"}, 38, {"function": "order-flush"},
     ),
-    "FiguresMissing": (
+    "MetricsMissing": (
         {"orders_needing_attention": "0x20", "dead_letters_waiting": "0x20"},
         {"orders_needing_attention": "0x20", "dead_letters_waiting": "0 0 stale"}, 18, {},
     ),
@@ -90,8 +90,8 @@ def test_an_alert_is_silent_just_before_that(tmp_path, alert):
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("alert", set(ALERTS) - {"FiguresMissing"})
-def test_an_alert_is_silent_where_nobody_tells_its_figures(tmp_path, alert):
+@pytest.mark.parametrize("alert", set(ALERTS) - {"MetricsMissing"})
+def test_an_alert_is_silent_where_nobody_tells_its_metrics(tmp_path, alert):
     done = judged(tmp_path, alert, {"up": "1x40"}, 30, [])
 
     assert done.returncode == 0, done.stdout

@@ -94,7 +94,7 @@ def test_the_orders_of_the_dashboard_are_told_by_what_the_client_is_told(prometh
 
 
 @pytest.mark.parametrize("alert", ALERTS)
-def test_the_figures_that_an_alert_asks_for_are_exported(prometheus, story, alert):
+def test_the_metrics_that_an_alert_asks_for_are_exported(prometheus, story, alert):
     assert story
     names = set(NAME.findall(ALERTS[alert]["expr"])) - FUNCTIONS_OF_THE_LANGUAGE
     assert names
@@ -120,4 +120,4 @@ def test_a_dead_letter_that_waits_makes_its_alert_pending(prometheus, story):
         return {alert["labels"]["alertname"] for alert in prometheus.api("alerts")["alerts"]}
 
     eventually(lambda: "DeadLettersWaiting" in active(), "the alert")
-    assert not {"DispatcherDown", "FiguresMissing", "OutboxStuck", "OrdersNeedAttention"} & active()
+    assert not {"DispatcherDown", "MetricsMissing", "OutboxStuck", "OrdersNeedAttention"} & active()

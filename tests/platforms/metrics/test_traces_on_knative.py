@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from functions.shared import traces
-from functions.shared.traces import Trace
+from functions.shared.telemetry import traces
+from functions.shared.telemetry.traces import Trace
 from tests.broker import TYPES, Broker
 from tests.platforms.programs import find
 from tests.processes import child
@@ -78,7 +78,7 @@ def test_our_message_gives_knatives_dispatcher_the_trace_for_the_function(knativ
     broker.channel.basic_publish(message.exchange, "", message.body, message.properties())
 
     (call,) = broker.one.wait_for(1)
-    assert came == traces.told_by(call.headers.get)
+    assert came == traces.extract(call.headers.get)
 
 
 def test_the_trace_of_a_request_goes_through_both_to_the_function_and_we_read_it_too(knative):
@@ -87,10 +87,10 @@ def test_the_trace_of_a_request_goes_through_both_to_the_function_and_we_read_it
 
     assert 202 == knative.http.post("/", data="{}", headers={**BINARY, "ce-id": "theirs", **came.headers()}).status
 
-    (letter,) = broker.take(tap)
-    assert came == wire.from_amqp(letter.headers, letter.properties.content_type, letter.body).trace
+    (message,) = broker.take(tap)
+    assert came == wire.from_amqp(message.headers, message.properties.content_type, message.body).trace
     (call,) = broker.one.wait_for(1)
-    assert came == traces.told_by(call.headers.get)
+    assert came == traces.extract(call.headers.get)
 
 
 def context(state: str) -> Trace:

@@ -17,9 +17,10 @@ from tests.processes import trigger
 from tests.system import QUICKLY, Http, Rows, eventually
 from tools.local import children
 from tools.local.children import Child
-from tools.local.environment import ROOT, passed_on, role_url
+from tools.local.environment import ROOT, passed_on
 from tools.local.processes import is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
+from tools.role_url import role_url
 from triggers.stack import DEAD_LETTERS, load
 
 # The gateway listens here, and nowhere else.
@@ -62,8 +63,8 @@ class Cli:
         self.environment = passed_on(os.environ) | {"OPENFAAS_CONFIG": str(directory / "faas-cli")} | environment
 
     def run(self, *arguments: str, stdin: str | None = "") -> subprocess.CompletedProcess:
-        command, place = [str(find("faas-cli")), *arguments], {"cwd": self.directory, "env": self.environment}
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, **place)
+        command, where = [str(find("faas-cli")), *arguments], {"cwd": self.directory, "env": self.environment}
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, **where)
 
     def __call__(self, *arguments: str, stdin: str | None = "") -> str:
         """What it prints, when all went well."""
@@ -123,8 +124,8 @@ class OpenFaaS:
 
     def start(self) -> "OpenFaaS":
         for port in PORTS:
-            told = f"OpenFaaS' gateway listens on port {port} and nowhere else: end the program that has it"
-            assert wait_until(lambda port=port: is_free(port), 60), told
+            output = f"OpenFaaS' gateway listens on port {port} and nowhere else: end the program that has it"
+            assert wait_until(lambda port=port: is_free(port), 60), output
         self.provider.start()
         for process in self.processes.values():
             process.start()
@@ -148,9 +149,9 @@ class OpenFaaS:
     def deploy(self, *names: str) -> str:
         """Deploy these of the profile's file, or all, and wait until they work."""
         some = ["--regex", f"^({'|'.join(names)})$"] if names else []
-        told = self.cli("deploy", "-f", str(ROOT / self.profile.file), *some)
+        output = self.cli("deploy", "-f", str(ROOT / self.profile.file), *some)
         self.working(*names or self.profile.deployments)
-        return told
+        return output
 
     def working(self, *names: str) -> None:
         """Wait until each of these has a replica that works, or is asleep."""

@@ -123,8 +123,8 @@ def command(image: str) -> list[str]:
     """What an image starts: an owner's functions behind one host, or one function, told by its variables which."""
     name = image.rpartition("/")[2].partition(":")[0]
     if name in owners():
-        return [sys.executable, "-m", "triggers.host", "--owner", name]
-    return [sys.executable, "-m", "triggers.alone"]
+        return [sys.executable, "-m", "triggers.serve_owner", "--owner", name]
+    return [sys.executable, "-m", "triggers.serve_function"]
 
 
 class _Quiet(WSGIRequestHandler):
@@ -326,8 +326,8 @@ class Provider:
             chunked=bool(body) and "chunked" in request.headers.get("Transfer-Encoding", ""),
         )  # fmt: skip
         kind = answer.headers.get("Content-Type") or request.headers.get("Content-Type") or "text/plain"
-        told = [pair for pair in _kept(answer.headers.items()) if pair[0].lower() != "content-type"]
-        return Response(answer.data, answer.status, told, content_type=kind)
+        headers = [pair for pair in _kept(answer.headers.items()) if pair[0].lower() != "content-type"]
+        return Response(answer.data, answer.status, headers, content_type=kind)
 
 
 def _kept(headers: Any) -> Iterator[tuple[str, str]]:

@@ -42,17 +42,17 @@ def test_nobody_sees_the_list_without_the_password(system):
 
 
 def test_describe_shows_state_and_annotations(system):
-    told = system.cli("describe", deployment("order-result", system))
+    output = system.cli("describe", deployment("order-result", system))
 
-    assert "Ready" in told
-    assert "homework.arch.order.result" in told
+    assert "Ready" in output
+    assert "homework.arch.order.result" in output
 
 
 def test_the_secrets_are_listed_by_name_and_never_shown(system):
-    told = system.cli("secret", "list")
+    output = system.cli("secret", "list")
 
-    assert {"auth-database-url", "jwt-private-key", "oauth-client-secret"} <= set(told.split())
-    assert "BEGIN" not in told and "postgresql://" not in told
+    assert {"auth-database-url", "jwt-private-key", "oauth-client-secret"} <= set(output.split())
+    assert "BEGIN" not in output and "postgresql://" not in output
 
 
 def test_a_secret_can_be_changed_and_removed(system):
@@ -128,13 +128,13 @@ def test_an_event_function_can_be_invoked_with_the_command(system, mode):
         pytest.skip("faas-cli invokes a deployment, and no function inside it")
     event = json.loads(EXAMPLE.read_text())
     if mode == "structured":
-        told = system.cli("invoke", "pay-sale", "--content-type", STRUCTURED, stdin=json.dumps(event))
+        output = system.cli("invoke", "pay-sale", "--content-type", STRUCTURED, stdin=json.dumps(event))
     else:
         headers = [f"--header=ce-{name}={event[name]}" for name in ("specversion", "id", "type", "source", "subject")]
         arguments = ("invoke", "pay-sale", "--content-type", "application/json", *headers)
-        told = system.cli(*arguments, stdin=json.dumps(event["data"]))
+        output = system.cli(*arguments, stdin=json.dumps(event["data"]))
 
-    assert event["data"]["orderId"] == json.loads(told)["orderId"]
+    assert event["data"]["orderId"] == json.loads(output)["orderId"]
 
 
 def test_a_structured_event_is_answered_with_the_next(system):

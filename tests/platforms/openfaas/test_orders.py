@@ -140,10 +140,10 @@ def test_a_sleeping_function_is_woken_by_its_event(stage, system):
 
 
 def test_a_poisoned_event_is_kept_with_its_story_and_harms_no_other(system):
-    letter = kept(system, send_poison(system, "bad-data"))
+    dead_letter = kept(system, send_poison(system, "bad-data"))
 
-    assert (letter.function, letter.attempts) == ("pay-sale", 1)
-    assert letter.reason.startswith("500 ")
+    assert (dead_letter.function, dead_letter.attempts) == ("pay-sale", 1)
+    assert dead_letter.reason.startswith("500 ")
 
 
 def send_poison(system: OpenFaaS, name: str) -> str:

@@ -49,8 +49,8 @@ def of_the_block_with(word: str) -> Block:
 def test_the_functions_are_deployed_and_shown(system, folder):
     if not system.profile.most:
         pytest.skip("the README deploys the Community Edition's profile, which is the other run of this test")
-    told = run(of_the_block_with("faas-cli deploy"), folder, system)
-    assert "Annotations" in told and "billing-database-url" in told
+    output = run(of_the_block_with("faas-cli deploy"), folder, system)
+    assert "Annotations" in output and "billing-database-url" in output
     system.working(*system.profile.deployments)
     system.serving()
 

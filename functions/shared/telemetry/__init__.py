@@ -1,0 +1,1 @@
+"""What every function and trigger tells about itself: log lines, metrics, traces, probes."""

@@ -1,0 +1,203 @@
+"""The whole system on this machine: secrets, environments, and a supervisor that starts, mends and ends it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tools.install import install, owners
+from tools.local.children import Child, answers
+from tools.local.environment import ROOT, Environment
+from tools.local.installation import Installation
+from tools.local.processes import StartFailed, free_port, is_free, start_time, wait_until
+
+SECRETS = ["jwt-private.pem", "jwt-public.pem", "admin-password", "oauth-client-secret", "roles.json"]
+
+
+def contents(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in directory.iterdir()}
+
+
+# Secrets
+
+
+def test_installation_makes_every_secret_and_then_keeps_it(tmp_path: Path):
+    directory = tmp_path / "secrets"
+    assert install(directory) == SECRETS
+    made = contents(directory)
+    assert install(directory) == []
+    assert contents(directory) == made
+
+
+def test_secrets_are_for_their_owner_only(tmp_path: Path):
+    install(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_two_installations_at_once_agree(tmp_path: Path):
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(install, [tmp_path] * 2))
+    assert sorted(made) == [[], SECRETS]
+
+
+def test_owner_of_a_newer_version_gets_a_password_and_the_others_keep_theirs(tmp_path: Path):
+    (tmp_path / "roles.json").write_text('{"billing": "old"}')
+    install(tmp_path)
+    roles = json.loads((tmp_path / "roles.json").read_text())
+    assert roles["billing"] == "old"
+    assert list(roles) == ["billing", *(owner for owner in owners() if owner != "billing")]
+
+
+# Environments
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    install(tmp_path)
+    database = "postgresql://admin:secret@127.0.0.1:1/food"
+    return Environment(tmp_path, tmp_path / "functions.json", database, "amqp://x:y@h/", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("owner", owners())
+def test_functions_see_their_own_password_and_no_other(environment: Environment, owner: str):
+    passwords = json.loads((environment.secrets / "roles.json").read_text())
+    text = " ".join(environment.of_functions(owner).values())
+    assert [name for name, password in passwords.items() if password in text] == [owner]
+    assert "secret@" not in text
+
+
+def test_only_auth_can_sign(environment: Environment):
+    signers = [owner for owner in owners() if "JWT_PRIVATE_KEY_FILE" in environment.of_functions(owner)]
+    assert signers == ["auth"]
+
+
+def test_users_settings_reach_functions_and_the_rest_does_not(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SAGA_TRIES", "3")
+    monkeypatch.setenv("AWS_SECRET", "x")
+    environment = environment.of_functions("order")
+    assert environment["SAGA_TRIES"] == "3"
+    assert "AWS_SECRET" not in environment
+
+
+def test_gateway_gets_no_server_address(environment: Environment):
+    assert not {"AMQP_URL", "DATABASE_URL"} & environment.of_trigger("gateway", 8000).keys()
+
+
+def test_wrong_port_names_its_variable(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GATEWAY_PORT", "http")
+    with pytest.raises(StartFailed, match="GATEWAY_PORT: expected a port from 1 to 65000, got http"):
+        Installation.from_environment()
+
+
+# Supervision
+
+
+def test_process_that_ends_is_started_again_later_each_time(tmp_path: Path):
+    child = Child("short", [sys.executable, "-c", "print('no luck')"], {}, tmp_path / "log")
+    child.start()
+    words = [_next_word(child) for _ in range(3)]
+    assert [word.split(" again in ")[1].split(",")[0] for word in words] == ["0.5 s", "1 s", "2 s"]
+    assert words[0].startswith("short ended (exit status 0): no luck; ")
+
+
+def _next_word(child: Child) -> str:
+    words: list[str | None] = []
+    assert wait_until(lambda: words.append(child.keep_running()) or words[-1], 10)
+    return words[-1] or ""
+
+
+# Everything
+
+
+class Run:
+    """`python -m tools.local` in a directory and on ports of its own."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        base = _free_row(15)
+        names = ("GATEWAY_PORT", "BROKER_PORT", "LOCAL_POSTGRES_PORT", "LOCAL_RABBITMQ_PORT", "FUNCTIONS_PORT")
+        ports = {name: str(base + at) for at, name in enumerate(names)} | {"METRICS_PORT": str(base + 12)}
+        unset = {name: "" for name in ("DATABASE_URL", "AMQP_URL")}
+        self.environment = os.environ | ports | unset | {"LOCAL_DIR": str(directory)}
+        self.said = directory.with_suffix(".out")
+
+    def command(self, *words: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "tools.local", *words]
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120)
+
+    def start(self) -> subprocess.Popen:
+        command = [sys.executable, "-m", "tools.local", "run"]
+        with self.said.open("w") as file:
+            started = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+        ready = wait_until(lambda: "\nReady" in self.said.read_text() or started.poll() is not None, 120)
+        assert ready and started.poll() is None, self.said.read_text()
+        return started
+
+    @property
+    def status(self) -> dict:
+        return json.loads((self.directory / "run.json").read_text())
+
+
+def _free_row(count: int) -> int:
+    while True:
+        first = free_port()
+        if all(is_free(first + at) for at in range(count)):
+            return first
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    found = Run(tmp_path_factory.mktemp("stack") / "local")
+    yield found
+    found.command("reset", "--yes")
+    assert not found.directory.exists()
+
+
+def alive(status: dict) -> list[str]:
+    return [name for name, (pid, start) in status["processes"].items() if start_time(pid) == start]
+
+
+def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(run: Run):
+    killed = run.start()
+    status = run.status
+    assert {"gateway", "ingress", "dispatcher", "cron", *owners()} == set(status["processes"])
+    assert "already running" in run.command("run").stderr
+    assert answers(status["gateway"] + "/health")
+
+    billing = status["processes"]["billing"][0]
+    os.kill(billing, signal.SIGKILL)
+    assert wait_until(lambda: run.status["processes"].get("billing", [billing])[0] != billing, 20)
+
+    left = run.status
+    killed.kill()
+    killed.wait()
+    assert alive(left)
+    stopped = run.start()
+    assert not alive(left)
+
+    status = run.status
+    assert run.command("stop").stdout == "stopped\n"
+    assert stopped.wait(10) == 0
+    assert alive(status) == []
+    assert not (run.directory / "run.json").exists()
+    assert "nothing runs" in run.command("status").stderr
+
+
+def test_taken_port_is_told_before_anything_starts(run: Run):
+    port = int(run.environment["GATEWAY_PORT"])
+    with socket.create_server(("127.0.0.1", port)):
+        refused = run.command("run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"port {port} (gateway) is taken by another program: end that, or set GATEWAY_PORT to a free port\n"
+    )

@@ -1,0 +1,69 @@
+"""Several functions in one process: each at its own address, and nothing else."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import child, end, run, start
+from tests.system import Http
+from tools.local.processes import free_port
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
+    port = free_port()
+    command = [sys.executable, "-m", "triggers.serve_owner", "--owner", "pay", "--port", str(port)]
+    process = child(
+        "pay",
+        command,
+        tmp_path_factory.mktemp("host"),
+        f"http://127.0.0.1:{port}/_/health",
+        DATABASE_URL=f"postgresql://pay@127.0.0.1:{free_port()}/nothing",
+    )
+    start(process)
+    yield Http(f"http://127.0.0.1:{port}")
+    assert 0 == end(process)
+
+
+def test_the_process_is_up_when_all_functions_are_loaded(http):
+    assert {"status": "UP"} == http.get("/_/health").json
+
+
+@pytest.mark.parametrize(("name", "ready"), [("pay-sale", 200), ("pay-confirm-sale", 503), ("pay-refund", 503)])
+def test_each_function_answers_at_its_address_and_is_ready_without_a_database_if_it_needs_none(http, name, ready):
+    assert (200, {"status": "UP"}) == ((answer := http.get(f"/function/{name}/_/health")).status, answer.json)
+    assert ready == http.get(f"/function/{name}/_/ready").status
+
+
+@pytest.mark.parametrize("path", ["/function/pay-sale", "/function/pay-sale/"])
+def test_an_address_with_and_without_a_slash_is_the_same(http, path):
+    assert (500, "never") == ((answer := http.post(path, data="{}")).status, answer.headers["X-Retry"])
+
+
+OTHERS = ["billing-withdraw", "billing-withdraw/_/health", "billing-withdraw/_/metrics", "pay-sale-x"]
+
+
+@pytest.mark.parametrize("path", ["/", "/function", "/health", *(f"/function/{other}" for other in OTHERS)])
+def test_other_paths_are_404(http, path):
+    assert (404, {"error": "expected /function/<name>"}) == ((answer := http.get(path)).status, answer.json)
+
+
+def test_an_unknown_owner_is_told_those_that_there_are():
+    answer = run("triggers.serve_owner", "--owner", "nobody", "--port", "20001")
+    assert 1 == answer.returncode
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("--owner: expected one of auth, order, pay, billing, ") and line.endswith("; got nobody")
+
+
+def test_a_setting_that_is_missing_ends_it_with_one_line():
+    answer = run("triggers.serve_owner", "--owner", "pay", "--port", "20001")
+    assert 1 == answer.returncode
+    assert [
+        "cannot start: DATABASE_URL is not set: PostgreSQL address of the owner's role"
+    ] == answer.stderr.splitlines()
+
+
+def test_help_tells_how_to_use_it():
+    answer = run("triggers.serve_owner", "--help")
+    assert (0, True) == (answer.returncode, "--owner" in answer.stdout)

@@ -1,0 +1,201 @@
+"""Knative Services, Triggers and PingSources: one service a function, or one an owner (a bundle)."""
+
+import re
+from typing import Any
+
+from tools.generate.manifests.listed import Listed, image, listed, of_owner, owners
+
+Document = dict[str, Any]
+
+NAMESPACE = "food"
+BROKER = "food"
+PORT = 8080
+# The service that knows every public path, and where it tells its metrics: beside the ports of Knative's own proxy.
+FALLBACK = "public-host"
+METRICS_PORT = 9095
+SECRETS = "/var/openfaas/secrets"
+DEAD_LETTER_SINK = "ops-dead-letter"
+INSIDE = {
+    "BROKER_URL": f"http://{BROKER}-broker-ingress.{NAMESPACE}.svc.cluster.local",
+    "FUNCTION_URL": f"http://{{name}}.{NAMESPACE}.svc.cluster.local",
+}
+BUNDLED = {**INSIDE, "FUNCTION_URL": f"http://{{owner}}.{NAMESPACE}.svc.cluster.local/function/{{name}}"}
+# What tells one function from another has no place in a bundle.
+OF_ONE = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
+# As many requests at a time as an instance has threads.
+THREADS = 8
+# The public host works on one event loop: a request costs it a connection and no thread.
+AT_A_TIME = 100
+
+# Each retry holds one of the trigger's workers, so there are more workers than an outage of one order needs; after
+# the last (about 100 s) the event is a dead letter, and the order's re-drive goes on where it stopped.
+DELIVERY = {"retry": 8, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S", "timeout": "PT20S"}
+PARALLELISM = "20"
+
+LOCKED_IN = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+
+
+def labels(component: str) -> dict[str, str]:
+    """The labels by which policies and monitors find it."""
+    return {"app.kubernetes.io/part-of": "food", "app.kubernetes.io/component": component}
+
+
+def document(api: str, kind: str, name: str, spec: Document, **metadata: Any) -> Document:
+    """A document of our namespace."""
+    known = {"name": name, "namespace": NAMESPACE, **metadata}
+    return {"apiVersion": api, "kind": kind, "metadata": known, "spec": spec}
+
+
+def service_of(one: Listed) -> Document:
+    """The service of one function; private unless its callers come from outside."""
+    visibility = {} if one.function.is_public else {"networking.knative.dev/visibility": "cluster-local"}
+    environment = {**one.environment, **{name: url for name, url in INSIDE.items() if name in one.environment}}
+    return _service(
+        name=one.name,
+        labels={**labels(one.function.owner), "food/caller": one.function.caller, **visibility},
+        scale=(one.least, one.most),
+        container=_container(one.image, _threaded(environment), one.secrets, one.requests, one.limits),
+        secrets=one.secrets,
+    )
+
+
+def bundle_of(owner: str) -> Document:
+    """The service of all functions of an owner in one process; warm when one of them has to be."""
+    functions = of_owner(owner)
+    secrets = tuple(dict.fromkeys(secret for one in functions for secret in one.secrets))
+    together = {name: value for one in functions for name, value in one.environment.items() if name not in OF_ONE}
+    environment = {name: BUNDLED.get(name, value) for name, value in together.items()}
+    limits = {"cpu": "1", "memory": "512Mi"}
+    return _service(
+        name=owner,
+        labels={**labels(owner), "networking.knative.dev/visibility": "cluster-local"},
+        scale=(max(one.least for one in functions), 3),
+        container=_container(
+            image(owner), _threaded(environment), secrets, {"cpu": "50m", "memory": "128Mi"}, limits
+        ),
+        secrets=secrets,
+    )
+
+
+def _threaded(environment: dict[str, str]) -> dict[str, str]:
+    return {**environment, "THREADS": str(THREADS)}
+
+
+def _service(
+    name: str,
+    labels: dict[str, str],
+    scale: tuple[int, int],
+    container: Document,
+    secrets: tuple[str, ...],
+    at_a_time: int = THREADS,
+) -> Document:
+    least, most = scale
+    volumes = [{"name": name, "secret": {"secretName": name}} for name in secrets]
+    pod = {
+        "containerConcurrency": at_a_time,
+        "timeoutSeconds": 30,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
+    }
+    annotations = {"autoscaling.knative.dev/min-scale": str(least), "autoscaling.knative.dev/max-scale": str(most)}
+    public = {name: value for name, value in labels.items() if not name.startswith("networking.")}
+    template = {"metadata": {"annotations": annotations, "labels": public}, "spec": pod}
+    return document("serving.knative.dev/v1", "Service", name, {"template": template}, labels=labels)
+
+
+def _container(
+    image: str, environment: dict[str, str], secrets: tuple[str, ...], requests: Document, limits: Document
+) -> Document:
+    return {
+        "image": image,
+        "ports": [{"containerPort": PORT}],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "readinessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 5},
+        "livenessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 20, "failureThreshold": 3},
+        "resources": {"requests": requests, "limits": limits},
+        "securityContext": LOCKED_IN,
+        "volumeMounts": [
+            {"name": "tmp", "mountPath": "/tmp"},
+            *({"name": name, "mountPath": f"{SECRETS}/{name}", "readOnly": True} for name in secrets),
+        ],
+    }
+
+
+def gateway(bundled: bool) -> Document:
+    """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all."""
+    inside = BUNDLED if bundled else INSIDE
+    environment = {"FUNCTION_URL": inside["FUNCTION_URL"], "METRICS_PORT": str(METRICS_PORT)}
+    container = _container(
+        image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
+    )
+    container = {"image": container["image"], "args": ["gateway"], **container}
+    return _service(FALLBACK, labels("gateway"), (1, 5), container, (), AT_A_TIME)
+
+
+def trigger_of(one: Listed, bundled: bool) -> Document:
+    """The subscription of a step to its events; both delivery and dead-letter sink are on every one."""
+    reference = subscriber(one, bundled)
+    sink = subscriber(next(each for each in listed() if each.name == DEAD_LETTER_SINK), bundled)
+    spec = {
+        "broker": BROKER,
+        "filter": {"attributes": {"type": one.function.event_type}},
+        "subscriber": reference,
+        "delivery": {**DELIVERY, "deadLetterSink": sink},
+    }
+    annotations = {"rabbitmq.eventing.knative.dev/parallelism": PARALLELISM}
+    about = {"labels": labels(one.function.owner), "annotations": annotations}
+    return document("eventing.knative.dev/v1", "Trigger", one.name, spec, **about)
+
+
+def subscriber(one: Listed, bundled: bool) -> Document:
+    """Where the events of a function go: its own service, or its place in its owner's."""
+    name = one.function.owner if bundled else one.name
+    reference = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}}
+    return {**reference, "uri": f"/function/{one.name}"} if bundled else reference
+
+
+def schedule_of(one: Listed, bundled: bool) -> Document:
+    """The clock of a scheduled function; the event has no data, as the function asks for none."""
+    spec = {"schedule": cron_line(one.function.schedule), "timezone": "UTC", "sink": subscriber(one, bundled)}
+    return document("sources.knative.dev/v1", "PingSource", one.name, spec, labels=labels(one.function.owner))
+
+
+def cron_line(schedule: str) -> str:
+    """A PingSource's schedule, which knows seconds and refuses `@every`: `@every 10s` is `*/10 * * * * *`."""
+    found = re.fullmatch(r"@every (\d+)([smh])", schedule)
+    if not found:
+        return schedule
+    every, unit = int(found[1]), found[2]
+    most = {"s": 60, "m": 60, "h": 24}[unit]
+    if every < 1 or most % every:
+        raise ValueError(f"expected a schedule that divides its unit evenly, got {schedule}")
+    step = "*" if every == 1 else f"*/{every}"
+    return {"s": f"{step} * * * * *", "m": f"{step} * * * *", "h": f"0 {step} * * *"}[unit]
+
+
+def steps() -> list[Listed]:
+    """The functions that events start."""
+    return [one for one in listed() if one.function.event_type]
+
+
+def scheduled() -> list[Listed]:
+    """The functions that cron starts."""
+    return [one for one in listed() if one.function.schedule]
+
+
+def services(owner: str) -> list[Document]:
+    """One service for each function of an owner."""
+    return [service_of(one) for one in of_owner(owner)]
+
+
+def bundles() -> list[Document]:
+    """One service for each owner."""
+    return [bundle_of(owner) for owner in owners()]

@@ -1,0 +1,138 @@
+"""Write the README's tables and its picture from stack.yml, the steps' contracts, the settings and the Makefile.
+
+They stand between markers of their own in the text, which is otherwise written by hand.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from functions.shared.settings import Settings
+from tools.declared import Declared, declared, senders, steps
+from triggers.stack import DEAD_LETTERS, PREFIX, ROOT
+
+README = ROOT / "README.md"
+SECTION = re.compile(r"(<!-- (\w+): written by `make generate` -->\n).*?(<!-- end of \w+ -->)", re.DOTALL)
+TARGET = re.compile(r"^([a-z-]+):.*## (.*)$", re.MULTILINE)
+Row = tuple[str, ...]
+
+
+def picture() -> str:
+    """The chain as a Mermaid flowchart: who sends which event to whom."""
+    lines = [
+        f"    {sender} -- {step.contract.takes.short_type} --> {step.function.name}"
+        for step in steps()
+        for sender in senders(step.contract.takes.short_type)
+        if sender != "order-redrive"
+    ]
+    return "\n".join(["```mermaid", "flowchart TD", *lines, "```"])
+
+
+def chain() -> str:
+    """A row for each step."""
+    return table(("event", "function", "what it does", "answers with", "undo"), map(_step, steps()))
+
+
+def _step(step: Declared) -> Row:
+    source, contract = step.function.source, step.contract
+    what = re.sub(r" (Undone by|Undoes) \w+\.py\.", "", step.description.partition("\n")[0])
+    answers = " or ".join(f"`{model.short_type}`" for model in contract.gives) or "nothing"
+    word, file = step.opposite or ("", "")
+    undo = f"{word.lower()} [{file.rpartition('/')[2]}]({file})" if file else ""
+    return f"`{contract.takes.short_type}`", f"[{step.function.name}]({source})", what, answers, undo
+
+
+def functions() -> str:
+    """A row for each function of stack.yml, by owners."""
+    entries = sorted(declared(), key=lambda entry: [*OWNERS, entry.function.owner].index(entry.function.owner))
+    return table(("function", "started by", "who may", "what it does"), map(_function, entries))
+
+
+OWNERS = ("auth", "order", "pay", "billing", "store", "delivery", "notification", "ops")
+
+
+def _function(entry: Declared) -> Row:
+    function = entry.function
+    what = re.sub(r" (Undone by|Undoes) \w+\.py\.", "", entry.description.partition("\n")[0])
+    return f"[{function.name}]({function.source})", _start(entry), function.caller, what
+
+
+def _start(entry: Declared) -> str:
+    function = entry.function
+    if function.schedule:
+        return f"schedule `{function.schedule}`"
+    if function.topic == DEAD_LETTERS:
+        return "every dead letter"
+    if function.topic:
+        return f"event `{function.topic.removeprefix(PREFIX)}`"
+    return "<br>".join(f"`{function.method} {path}`" for path in function.paths)
+
+
+def settings() -> str:
+    """A row for each environment variable and default, with those who read it."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for model in sorted(set(_models()), key=lambda model: (model.__module__, model.__name__)):
+        for name in vars(model).get("__annotations__", ()):
+            field = model.model_fields[name]
+            default = "required" if field.is_required() else f"`{field.default}`" if field.default else "none"
+            found.setdefault((name, default, field.description or ""), []).append(_reader(model))
+    rows = [
+        (f"`{name.upper()}`", default, what, ", ".join(by)) for (name, default, what), by in sorted(found.items())
+    ]
+    return table(("variable", "default", "meaning", "declared in"), rows)
+
+
+def _models() -> Iterator[type[Settings]]:
+    for path in sorted([*(ROOT / "functions").rglob("*.py"), *(ROOT / "triggers").glob("*.py")]):
+        if "Settings)" in path.read_text("utf-8"):
+            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    waiting = Settings.__subclasses__()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        if model.__module__.startswith(("functions.", "triggers.")):
+            yield model
+
+
+def _reader(model: type) -> str:
+    file = model.__module__.replace(".", "/") + ".py"
+    return f"[{file.partition('/')[2].removesuffix('.py')}]({file})"
+
+
+def commands() -> str:
+    """A row for each target of the Makefile."""
+    targets = TARGET.findall((ROOT / "Makefile").read_text("utf-8"))
+    return table(("command", "what it does"), [(f"`make {name}`", what.replace("|", "or")) for name, what in targets])
+
+
+def table(head: Row, rows: Any) -> str:
+    """A Markdown table."""
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+SECTIONS = {
+    "picture": picture,
+    "chain": chain,
+    "functions": functions,
+    "settings": settings,
+    "commands": commands,
+}
+
+
+def filled(text: str) -> str:
+    """The README's text with every section as the code has it now."""
+    return SECTION.sub(lambda found: f"{found[1]}\n{SECTIONS[found[2]]()}\n\n{found[3]}", text)
+
+
+def stale(text: str | None = None) -> list[str]:
+    """The sections of the README that are missing, or that say something else than the code."""
+    text = README.read_text("utf-8") if text is None else text
+    written = {found[2]: found[0] for found in SECTION.finditer(text)}
+    return [name for name in SECTIONS if name not in written or filled(written[name]) != written[name]]
+
+
+def write() -> None:
+    """Fill every section anew."""
+    README.write_text(filled(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,123 @@
+"""Where the local system is and on which ports: read from the environment, and told to other commands."""
+
+import fcntl
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.local.environment import HOST, ROOT
+from tools.local.postgres import Postgres
+from tools.local.processes import StartFailed, command_line
+from tools.local.rabbitmq import RabbitMQ
+
+# Below the range that outgoing connections take their ports from, so that none of them is ever in the way.
+PORTS = {
+    "GATEWAY_PORT": 8000,
+    "BROKER_PORT": 8001,
+    "METRICS_PORT": 8010,
+    "FUNCTIONS_PORT": 8100,
+    Postgres.port_variable: 25432,
+    RabbitMQ.port_variable: 25673,
+}
+DATABASE = "food"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A directory with everything that the local system keeps, and the ports that it uses."""
+
+    directory: Path
+    ports: dict[str, int]
+
+    @classmethod
+    def from_environment(cls) -> "Installation":
+        """Read LOCAL_DIR and the ports' variables. Raises StartFailed."""
+        directory = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
+        return cls(directory, {name: _port(name, usual) for name, usual in PORTS.items()})
+
+    @property
+    def secrets(self) -> Path:
+        return self.directory / "secrets"
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "logs"
+
+    @property
+    def function_urls(self) -> Path:
+        return self.directory / "functions.json"
+
+    @property
+    def prometheus_file(self) -> Path:
+        return self.directory / "prometheus.yml"
+
+    @property
+    def run_file(self) -> Path:
+        return self.directory / "run.json"
+
+    @property
+    def gateway(self) -> str:
+        return f"http://{HOST}:{self.ports['GATEWAY_PORT']}"
+
+    @property
+    def broker(self) -> str:
+        return f"http://{HOST}:{self.ports['BROKER_PORT']}"
+
+    def postgres(self) -> Postgres:
+        """The private server, started or not."""
+        return Postgres(self.directory / "postgres", self.ports[Postgres.port_variable])
+
+    def rabbitmq(self) -> RabbitMQ:
+        """The private node, started or not."""
+        return RabbitMQ(self.directory / "rabbitmq", self.ports[RabbitMQ.port_variable])
+
+    def status(self) -> dict | None:
+        """What the last system here told about itself in run.json, unless it was stopped in order."""
+        try:
+            return json.loads(self.run_file.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def running(self) -> dict | None:
+        """What the running system told; None when none runs here."""
+        status = self.status()
+        return status if status and "tools.local" in command_line(status["pid"]) else None
+
+    def required_running(self) -> dict:
+        """The same, or StartFailed."""
+        if status := self.running():
+            return status
+        raise StartFailed(f"nothing runs in {self.directory}: start it with make run")
+
+    def claim(self) -> int:
+        """Keep a second system out of this directory for as long as this process lives."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.directory / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(handle, 20).decode().strip() or "?"
+            raise StartFailed(f"already running (pid {pid}); make stop") from None
+        os.truncate(handle, 0)
+        os.write(handle, str(os.getpid()).encode())
+        return handle
+
+    def remove(self) -> None:
+        """Delete what the system keeps here, and nothing that it did not make."""
+        self.postgres().remove()
+        self.rabbitmq().remove()
+        for folder in (self.secrets, self.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.function_urls, self.prometheus_file, self.run_file, self.directory / "run.lock"):
+            file.unlink(missing_ok=True)
+        if self.directory.exists() and not any(self.directory.iterdir()):
+            self.directory.rmdir()
+
+
+def _port(variable: str, usual: int) -> int:
+    text = os.environ.get(variable) or str(usual)
+    if not text.isdecimal() or not 1 <= int(text) <= 65_000:
+        raise StartFailed(f"{variable}: expected a port from 1 to 65000, got {text}")
+    return int(text)

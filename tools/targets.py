@@ -1,0 +1,42 @@
+"""Where the commands find the database and the broker: named in the environment, or told by the running system."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pg8000.native import Connection
+
+from tools.local.installation import Installation
+from tools.local.processes import StartFailed
+from tools.migrate import MigrationFailed, connected
+
+
+class NotFound(Exception):
+    """There is nothing to work on; the text says what to do."""
+
+
+def _found(key: str, *variables: str) -> str:
+    """The first variable that is set, or what run.json says under `key`. Raises NotFound."""
+    named = next(filter(None, map(os.environ.get, variables)), None)
+    try:
+        found = named or (Installation.from_environment().status() or {}).get(key)
+    except StartFailed as problem:
+        raise NotFound(str(problem)) from None
+    if not found:
+        raise NotFound(f"expected {' or '.join(variables)}, or a running system (make run); found neither")
+    return found
+
+
+@contextmanager
+def admin_database() -> Iterator[Connection]:
+    """A connection to every owner's tables: ADMIN_DATABASE_URL, DATABASE_URL or run.json. Raises NotFound."""
+    try:
+        with connected(_found("database", "ADMIN_DATABASE_URL", "DATABASE_URL")) as connection:
+            yield connection
+    except MigrationFailed as problem:
+        raise NotFound(str(problem)) from None
+
+
+def broker() -> str:
+    """The address of the broker's ingress: BROKER_URL or run.json. Raises NotFound."""
+    return _found("broker", "BROKER_URL")
