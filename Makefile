@@ -51,7 +51,7 @@ audit: bootstrap ## check by SQL what must always hold
 dead-letters: bootstrap ## list, show, replay events that failed (args="replay --all")
 	@$(PYTHON) -m tools.dead_letters $(or $(args),list)
 
-generate: bootstrap ## write what is generated: schemas, manifests, stack-ce.yml, tables of the README (check=1: only name what is stale)
+generate: bootstrap ## write what is generated: schemas, manifests, stack-ce.yml, tables of the documents (check=1: only name what is stale)
 	@$(PYTHON) -m tools.generate $(if $(check),--check)
 
 images: bootstrap ## build the images (names="billing triggers" registry= version= push=1)

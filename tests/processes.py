@@ -46,7 +46,9 @@ def end(process: Child, number: int = signal.SIGTERM, seconds: float = 20) -> in
 
 def run(module: str, *arguments: str, **environment: object) -> subprocess.CompletedProcess:
     """Run a process that ends by itself; its environment is these variables and no others of the project."""
-    variables = passed_on(os.environ) | {name: str(value) for name, value in environment.items()}
+    # Whatever system runs on this machine is not asked.
+    variables = passed_on(os.environ) | {"LOCAL_DIR": "/nonexistent"}
+    variables |= {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
 

@@ -1,113 +1,144 @@
-"""The sink of all dead letters: keeps whatever comes, with its story, and says so when it cannot."""
+"""The command for dead letters: list, show, replay."""
 
-import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
+from pg8000.native import Connection
 
-BATCH = "application/cloudevents-batch+json"
-EVENT = {"ce-specversion": "1.0", "ce-type": "any.type", "ce-source": "/anybody", "Content-Type": "application/json"}
-UNREACHABLE = {"DATABASE_URL": "postgresql://ops:secret@127.0.0.1:9/food"}
+from functions.shared import exact_json
+from tests.processes import run
+from tools import dead_letters
+from tools.generate import schemas
+from tools.migrate import connected
+
+
+@pytest.fixture(scope="module")
+def url(fresh_database) -> str:
+    """A database of its own."""
+    return fresh_database()
+
+
+@contextmanager
+def broker(status: int = 202):
+    """A broker that answers everything with `status`: its address, and what it was sent."""
+    taken: list[dict] = []
+
+    class Ingress(BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append(exact_json.loads(body))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Ingress)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", taken
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+KEEP = """
+    INSERT INTO ops.dead_letters (function, source, id, type, subject, event, reason, attempts)
+    VALUES (:function, '/test', :function, 'homework.arch.billing.withdraw', 'order-1', :event, :reason, 5)
+"""
 
 
 @pytest.fixture
-def sink(started_alone):
-    return started_alone("ops", "dead_letter")
+def no_dead_letters(url) -> Iterator[Connection]:
+    with connected(url) as connection:
+        connection.run("TRUNCATE ops.dead_letters RESTART IDENTITY")
+        yield connection
 
 
 @pytest.fixture
-def kept(system):
-    """What is kept of an event."""
-    return lambda id: system.sql.row("SELECT * FROM ops.dead_letters WHERE id = :id", id=id)
+def three_dead_letters(no_dead_letters) -> Connection:
+    event = (schemas.SCHEMAS / "events/billing.withdraw.example.json").read_text("utf-8")
+    for function, reason in (("a", "503 lock timeout"), ("b", "500 wrong data"), ("c", "503 Lock timeout")):
+        no_dead_letters.run(KEEP, function=function, event=event, reason=reason)
+    return no_dead_letters
 
 
-def test_an_event_is_kept_with_function_reason_and_attempts(sink, kept):
-    given = {
-        "ce-knativeerrordest": "pay-sale",
-        "ce-knativeerrorcode": "500",
-        "ce-knativeerrordata": base64.b64encode("нет".encode()).decode(),
-        "ce-deliveryattempts": "10",
-    }
-    answer = sink.post("/", data='{"amount":39.00}', headers=EVENT | given | {"ce-id": "dl-1", "ce-subject": "o-1"})
-    dead_letter = kept("dl-1")
-
-    assert (204, b"") == (answer.status_code, answer.data)
-    assert ("pay-sale", "500 нет") == (dead_letter.function, dead_letter.reason)
-    assert (10, 1) == (dead_letter.attempts, dead_letter.times)
-    assert ("any.type", "o-1") == (dead_letter.type, dead_letter.subject)
-    assert '"data":{"amount":39.00}' in dead_letter.event
-    assert "knativeerror" not in dead_letter.event
+def waiting(connection) -> list[int]:
+    return [dead_letter["number"] for dead_letter in dead_letters.find(connection)]
 
 
-@pytest.mark.parametrize(
-    ("code", "data", "reason"),
-    [("500", "500 no", "500 no"), ("503", "no", "503 no"), ("-1", "", "-1"), (None, "no", "no answer no")],
-)
-def test_the_reason_tells_the_code_once(sink, kept, code, data, reason):
-    given = {"ce-knativeerrorcode": code, "ce-knativeerrordata": base64.b64encode(data.encode()).decode()}
-    headers = {name: value for name, value in given.items() if value} | {"ce-id": f"dl-{reason.replace(' ', '-')}"}
-    assert 204 == sink.post("/", data="{}", headers=EVENT | headers).status_code
-    assert reason == kept(headers["ce-id"]).reason
+@pytest.mark.usefixtures("three_dead_letters")
+def test_dead_letters_that_wait_are_listed_with_their_reason(url):
+    done = run("tools.dead_letters", "list", ADMIN_DATABASE_URL=url)
+
+    assert len(done.stdout.splitlines()) == 3
+    assert "homework.arch.billing.withdraw order order-1 at b: 500 wrong data" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("given", "function"),
-    [
-        ("pay-sale", "pay-sale"),
-        ("http://pay-sale.food.svc.cluster.local", "pay-sale"),
-        ("http://pay-sale.food.svc.cluster.local/", "pay-sale"),
-        ("http://gateway.openfaas:8080/function/pay-sale", "pay-sale"),
-        ("http://gateway.openfaas:8080/function/pay-sale.openfaas-fn", "pay-sale"),
-        ("http://127.0.0.1:8100", "http://127.0.0.1:8100"),
-        ("http://[::1]:8100", "http://[::1]:8100"),
-        ("http://[broken", "http://[broken"),
-        ("http://somebody.example.org/a/path", "http://somebody.example.org/a/path"),
-        (None, "unknown"),
-    ],
-)
-def test_the_function_is_known_by_its_name_or_by_its_address(sink, kept, given, function):
-    id = "dl-at-" + base64.urlsafe_b64encode((given or "").encode()).decode().rstrip("=")
-    destination = {"ce-knativeerrordest": given} if given else {}
-    assert 204 == sink.post("/", data="{}", headers=EVENT | destination | {"ce-id": id}).status_code
-    assert function == kept(id).function
+@pytest.mark.usefixtures("three_dead_letters")
+def test_a_dead_letter_is_shown_with_its_event(url):
+    done = run("tools.dead_letters", "show", "2", ADMIN_DATABASE_URL=url)
+
+    assert "reason:      500 wrong data" in done.stdout
+    assert '"amount": 76.09' in done.stdout
 
 
-def test_the_same_event_again_is_counted_and_no_longer_replayed(sink, kept, system):
-    headers = EVENT | {"ce-id": "dl-2"}
-    sink.post("/", data="{}", headers=headers)
-    system.sql.rows("UPDATE ops.dead_letters SET replayed_at = now() WHERE id = 'dl-2'")
-    sink.post("/", data="{}", headers=headers | {"ce-deliveryattempts": "many"})
+def test_a_replayed_dead_letter_waits_no_longer_and_is_still_listed_with_all(url, three_dead_letters):
+    with broker() as (address, taken):
+        done = run("tools.dead_letters", "replay", "2", ADMIN_DATABASE_URL=url, BROKER_URL=address)
 
-    assert (2, None, 1) == (kept("dl-2").times, kept("dl-2").replayed_at, kept("dl-2").attempts)
-
-
-def test_data_that_is_no_json_is_kept_as_text(sink, kept):
-    assert 204 == sink.post("/", data="{broken", headers=EVENT | {"ce-id": "dl-3"}).status_code
-    assert '"data":"{broken"' in kept("dl-3").event
+    assert done.stdout == "2: homework.arch.billing.withdraw replayed\n"
+    assert [event["type"] for event in taken] == ["homework.arch.billing.withdraw"]
+    assert waiting(three_dead_letters) == [1, 3]
+    assert len(dead_letters.find(three_dead_letters, everything=True)) == 3
 
 
-def test_a_batch_is_kept_whole(sink, kept):
-    events = [f'{{"specversion":"1.0","type":"t","source":"/s","id":"dl-{n}","data":1}}' for n in (4, 5)]
-    answer = sink.post("/", data=f"[{','.join(events)}]", headers={"Content-Type": BATCH})
+def test_dead_letters_are_replayed_by_words_of_their_reason(url, three_dead_letters):
+    with broker() as (address, taken):
+        run("tools.dead_letters", "replay", "--reason", "lock timeout", ADMIN_DATABASE_URL=url, BROKER_URL=address)
 
-    assert 204 == answer.status_code
-    assert kept("dl-4") and kept("dl-5")
-
-
-def test_what_is_no_event_is_refused_for_ever(sink):
-    answer = sink.post("/", data="{}", headers={"Content-Type": "application/json"})
-
-    assert (500, "never") == (answer.status_code, answer.headers["X-Retry"])
-    assert "expected a CloudEvent" in answer.json["error"]
+    assert len(taken) == 2
+    assert waiting(three_dead_letters) == [2]
 
 
-def test_without_a_database_the_sender_keeps_it(started_alone):
-    sink = started_alone("ops", "dead_letter", **UNREACHABLE)
-    answer = sink.post("/", data="{}", headers=EVENT | {"ce-id": "dl-6"})
+def test_all_dead_letters_are_replayed(url, three_dead_letters):
+    with broker() as (address, taken):
+        run("tools.dead_letters", "replay", "--all", ADMIN_DATABASE_URL=url, BROKER_URL=address)
 
-    assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
+    assert len(taken) == 3
+    assert waiting(three_dead_letters) == []
 
 
-def test_it_answers_probes_and_takes_nothing_but_posts(sink):
-    assert 200 == sink.get("/_/health").status_code
-    assert 200 == sink.get("/_/ready").status_code
-    assert (405, "POST") == (sink.get("/").status_code, sink.get("/").headers["Allow"])
+def test_a_dead_letter_that_the_broker_refuses_is_not_marked(url, three_dead_letters):
+    with broker(status=503) as (address, _):
+        done = run("tools.dead_letters", "replay", "--all", ADMIN_DATABASE_URL=url, BROKER_URL=address)
+
+    assert done.returncode == 1
+    assert "the broker answered 503" in done.stderr
+    assert waiting(three_dead_letters) == [1, 2, 3]
+
+
+def test_without_a_broker_nothing_is_marked(url, three_dead_letters):
+    done = run("tools.dead_letters", "replay", "1", ADMIN_DATABASE_URL=url, BROKER_URL="http://127.0.0.1:9")
+
+    assert done.returncode == 1
+    assert "cannot be reached" in done.stderr
+    assert waiting(three_dead_letters) == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("three_dead_letters")
+def test_a_number_that_there_is_not_is_reported(url):
+    done = run("tools.dead_letters", "show", "99", ADMIN_DATABASE_URL=url)
+
+    assert done.returncode == 1
+    assert "expected the number of a dead letter, got 99" in done.stderr
+
+
+@pytest.mark.usefixtures("no_dead_letters")
+def test_no_dead_letters_is_reported_too(url):
+    done = run("tools.dead_letters", "list", ADMIN_DATABASE_URL=url)
+
+    assert done.stdout == "no dead letters that wait (--all shows replayed ones too)\n"

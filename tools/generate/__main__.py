@@ -1,4 +1,4 @@
-"""Write all that is generated: schemas, manifests, stack-ce.yml, and the tables of the README.
+"""Write all that is generated: schemas, manifests, stack-ce.yml, and the tables of the documents.
 
 `python -m tools.generate` writes what is stale and names it; `--check` only names it, and ends with 1.
 """
@@ -9,12 +9,12 @@ from types import ModuleType
 
 import click
 
-from tools.generate import readme, schemas, stack_ce
+from tools.generate import documents, schemas, stack_ce
 from tools.generate.manifests import folders
 from triggers.stack import ROOT
 
-# In this order: the README's tables are made from what stands in the others' sources alone.
-PARTS: tuple[ModuleType, ...] = (schemas, folders, stack_ce, readme)
+# In this order: the tables of the documents are made from what stands in the others' sources alone.
+PARTS: tuple[ModuleType, ...] = (schemas, folders, stack_ce, documents)
 
 
 def stale() -> dict[ModuleType, list[str]]:
@@ -24,7 +24,7 @@ def stale() -> dict[ModuleType, list[str]]:
 
 
 def _name(item: Path | str) -> str:
-    return str(item.relative_to(ROOT)) if isinstance(item, Path) else f"README's {item}"
+    return str(item.relative_to(ROOT)) if isinstance(item, Path) else item
 
 
 @click.command(help=__doc__)

@@ -32,8 +32,8 @@ class Applied:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The README's commands go last: they apply an overlay themselves, and want the namespace to be empty."""
-    items.sort(key=lambda item: "test_readme" in item.nodeid)
+    """The documents' commands go last: they apply an overlay themselves, and want the namespace to be empty."""
+    items.sort(key=lambda item: "test_documents" in item.nodeid)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The README's commands for OpenFaaS are run as written, in the order of the README."""
+"""The documents' commands for OpenFaaS are run as written, in their order."""
 
 import os
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms.api.readme_blocks import ELSEWHERE, Block, of_the_readme
+from tests.platforms.api.shell_blocks import ELSEWHERE, Block, of_the_documents
 from tests.platforms.openfaas.cluster import OpenFaaS
 from tests.platforms.programs import find
 from tools.local.environment import ROOT
 
-BLOCKS = [block for block in of_the_readme() if block.runs == ELSEWHERE]
+BLOCKS = [block for block in of_the_documents() if block.runs == ELSEWHERE]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def of_the_block_with(word: str) -> Block:
 
 def test_the_functions_are_deployed_and_shown(system, folder):
     if not system.profile.most:
-        pytest.skip("the README deploys the Community Edition's profile, which is the other run of this test")
+        pytest.skip("the document deploys the Community Edition's profile, which is the other run of this test")
     output = run(of_the_block_with("faas-cli deploy"), folder, system)
     assert "Annotations" in output and "billing-database-url" in output
     system.working(*system.profile.deployments)

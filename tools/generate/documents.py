@@ -1,19 +1,26 @@
-"""Write the README's tables and its picture from stack.yml, the steps' contracts, the settings and the Makefile.
+"""Write the tables of the documents from stack.yml, the steps' contracts, the settings and the Makefile.
 
-They stand between markers of their own in the text, which is otherwise written by hand.
+They stand between markers of their own in README files that are otherwise written by hand.
 """
 
 import importlib
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from functions.shared.settings import Settings
 from tools.declared import Declared, declared, senders, steps
 from triggers.stack import DEAD_LETTERS, PREFIX, ROOT
 
-README = ROOT / "README.md"
+# Every document that people read: those at the top, and the README of each folder.
+FOLDERS = ("functions", "k8s", "schemas", "tests", "tools", "triggers")
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))]
+)
 SECTION = re.compile(r"(<!-- (\w+): written by `make generate` -->\n).*?(<!-- end of \w+ -->)", re.DOTALL)
+LINK = re.compile(r"\]\(([\w./-]+)\)")
 TARGET = re.compile(r"^([a-z-]+):.*## (.*)$", re.MULTILINE)
 Row = tuple[str, ...]
 
@@ -121,18 +128,28 @@ SECTIONS = {
 }
 
 
-def filled(text: str) -> str:
-    """The README's text with every section as the code has it now."""
-    return SECTION.sub(lambda found: f"{found[1]}\n{SECTIONS[found[2]]()}\n\n{found[3]}", text)
+def filled(document: Path) -> str:
+    """A document's text with every section as the code has it now, its links relative to the document."""
+    return SECTION.sub(lambda found: _section(found, document.parent), document.read_text("utf-8"))
 
 
-def stale(text: str | None = None) -> list[str]:
-    """The sections of the README that are missing, or that say something else than the code."""
-    text = README.read_text("utf-8") if text is None else text
-    written = {found[2]: found[0] for found in SECTION.finditer(text)}
-    return [name for name in SECTIONS if name not in written or filled(written[name]) != written[name]]
+def _section(found: re.Match[str], folder: Path) -> str:
+    text = LINK.sub(lambda link: f"]({os.path.relpath(ROOT / link[1], folder)})", SECTIONS[found[2]]())
+    return f"{found[1]}\n{text}\n\n{found[3]}"
+
+
+def stale(documents: list[Path] | None = None) -> list[Path | str]:
+    """The documents that say something else than the code, and the sections that none of them has."""
+    documents = DOCUMENTS if documents is None else documents
+    texts = {document: document.read_text("utf-8") for document in documents}
+    written = {found[2] for text in texts.values() for found in SECTION.finditer(text)}
+    missing = [f"the section {name} of a README" for name in SECTIONS if name not in written]
+    return [document for document, text in texts.items() if filled(document) != text] + missing
 
 
 def write() -> None:
     """Fill every section anew."""
-    README.write_text(filled(README.read_text("utf-8")), "utf-8")
+    for document in DOCUMENTS:
+        text = filled(document)
+        if text != document.read_text("utf-8"):
+            document.write_text(text, "utf-8")

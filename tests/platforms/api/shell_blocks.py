@@ -1,15 +1,15 @@
-"""The README's shell blocks that need a cluster, and what becomes of them in the tests.
+"""The documents' shell blocks that need a cluster, and what becomes of them in the tests.
 
 A comment before the fence says it: `<!-- runs: interop-api -->` is run against the tests' API server, in the order of
-the README. `<!-- runs: interop -->` is about another platform, and run with that; `<!-- runs: cluster -->` needs one
-with nodes, and is not run.
+its document. `<!-- runs: interop -->` is about another platform, and run with that; `<!-- runs: cluster -->` needs
+one with nodes, and is not run.
 """
 
 import re
 from typing import NamedTuple
 
 from tests.platforms.api.cluster import Cluster
-from tools.local.environment import ROOT
+from tools.generate.documents import DOCUMENTS
 
 RUNS, ELSEWHERE, NEEDS_NODES = "interop-api", "interop", "cluster"
 BLOCK = re.compile(r"(?:^<!-- runs: (?P<runs>\S+) -->\n+)?^```sh\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,8 +34,8 @@ def blocks(text: str) -> list[Block]:
             for found in BLOCK.finditer(text)]
 
 
-def of_the_readme() -> list[Block]:
-    return blocks((ROOT / "README.md").read_text("utf-8"))
+def of_the_documents() -> list[Block]:
+    return [block for document in DOCUMENTS for block in blocks(document.read_text("utf-8"))]
 
 
 def run(cluster: Cluster, block: Block) -> str:

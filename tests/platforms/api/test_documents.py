@@ -1,9 +1,9 @@
-"""The README's commands for a cluster are run, or say that they need more of one than there is here."""
+"""The documents' commands for a cluster are run, or say that they need more of one than there is here."""
 
 import pytest
 
 from tests.platforms.api.cluster import Refused
-from tests.platforms.api.readme_blocks import ELSEWHERE, NEEDS_NODES, RUNS, Block, blocks, of_the_readme, run
+from tests.platforms.api.shell_blocks import ELSEWHERE, NEEDS_NODES, RUNS, Block, blocks, of_the_documents, run
 
 TEXT = """
 ```sh
@@ -30,9 +30,9 @@ def test_a_block_is_known_by_the_comment_before_it():
     ]
 
 
-def test_every_block_of_the_readme_that_talks_to_a_cluster_says_whether_it_is_run():
-    assert not [block for block in of_the_readme() if block.talks_to_a_cluster and block.runs is None]
-    assert {block.runs for block in of_the_readme()} <= {None, RUNS, ELSEWHERE, NEEDS_NODES}
+def test_every_block_of_the_documents_that_talks_to_a_cluster_says_whether_it_is_run():
+    assert not [block for block in of_the_documents() if block.talks_to_a_cluster and block.runs is None]
+    assert {block.runs for block in of_the_documents()} <= {None, RUNS, ELSEWHERE, NEEDS_NODES}
 
 
 def test_a_command_that_fails_fails_its_block(cluster):
@@ -41,8 +41,8 @@ def test_a_command_that_fails_fails_its_block(cluster):
 
 
 @pytest.mark.parametrize("applied", [None], indirect=True, ids=["nothing is there"])
-def test_the_readmes_commands_work_one_after_the_other(applied):
-    to_run = [block for block in of_the_readme() if block.runs == RUNS]
+def test_the_documents_commands_work_one_after_the_other(applied):
+    to_run = [block for block in of_the_documents() if block.runs == RUNS]
 
     assert to_run
     for block in to_run:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.platforms.broker.plane import OnKnative
-from tools.bench.measure import Metrics as Measured
-from tools.bench.measure import measure
+from tools.bench.measure import Measurements, measure
 from tools.bench.scenarios import Pace, parsed
 from tools.bench.session import Bench, Options, prepared
 from tools.bench.target import Target
@@ -41,10 +40,10 @@ def measured(system: OnKnative, ingress: str, dispatcher: str) -> Metrics:
     )
 
 
-def played(bench: Bench, name: str) -> Measured:
+def played(bench: Bench, name: str) -> Measurements:
     result = measure(bench, parsed(name), name, PACE)
     assert result.problems == []
-    return result.metrics
+    return result.measurements
 
 
 def table(metrics: list[Metrics]) -> Iterator[str]:

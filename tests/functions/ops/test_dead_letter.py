@@ -1,0 +1,113 @@
+"""The sink of all dead letters: keeps whatever comes, with its story, and says so when it cannot."""
+
+import base64
+
+import pytest
+
+BATCH = "application/cloudevents-batch+json"
+EVENT = {"ce-specversion": "1.0", "ce-type": "any.type", "ce-source": "/anybody", "Content-Type": "application/json"}
+UNREACHABLE = {"DATABASE_URL": "postgresql://ops:secret@127.0.0.1:9/food"}
+
+
+@pytest.fixture
+def sink(started_alone):
+    return started_alone("ops", "dead_letter")
+
+
+@pytest.fixture
+def kept(system):
+    """What is kept of an event."""
+    return lambda id: system.sql.row("SELECT * FROM ops.dead_letters WHERE id = :id", id=id)
+
+
+def test_an_event_is_kept_with_function_reason_and_attempts(sink, kept):
+    given = {
+        "ce-knativeerrordest": "pay-sale",
+        "ce-knativeerrorcode": "500",
+        "ce-knativeerrordata": base64.b64encode("нет".encode()).decode(),
+        "ce-deliveryattempts": "10",
+    }
+    answer = sink.post("/", data='{"amount":39.00}', headers=EVENT | given | {"ce-id": "dl-1", "ce-subject": "o-1"})
+    dead_letter = kept("dl-1")
+
+    assert (204, b"") == (answer.status_code, answer.data)
+    assert ("pay-sale", "500 нет") == (dead_letter.function, dead_letter.reason)
+    assert (10, 1) == (dead_letter.attempts, dead_letter.times)
+    assert ("any.type", "o-1") == (dead_letter.type, dead_letter.subject)
+    assert '"data":{"amount":39.00}' in dead_letter.event
+    assert "knativeerror" not in dead_letter.event
+
+
+@pytest.mark.parametrize(
+    ("code", "data", "reason"),
+    [("500", "500 no", "500 no"), ("503", "no", "503 no"), ("-1", "", "-1"), (None, "no", "no answer no")],
+)
+def test_the_reason_tells_the_code_once(sink, kept, code, data, reason):
+    given = {"ce-knativeerrorcode": code, "ce-knativeerrordata": base64.b64encode(data.encode()).decode()}
+    headers = {name: value for name, value in given.items() if value} | {"ce-id": f"dl-{reason.replace(' ', '-')}"}
+    assert 204 == sink.post("/", data="{}", headers=EVENT | headers).status_code
+    assert reason == kept(headers["ce-id"]).reason
+
+
+@pytest.mark.parametrize(
+    ("given", "function"),
+    [
+        ("pay-sale", "pay-sale"),
+        ("http://pay-sale.food.svc.cluster.local", "pay-sale"),
+        ("http://pay-sale.food.svc.cluster.local/", "pay-sale"),
+        ("http://gateway.openfaas:8080/function/pay-sale", "pay-sale"),
+        ("http://gateway.openfaas:8080/function/pay-sale.openfaas-fn", "pay-sale"),
+        ("http://127.0.0.1:8100", "http://127.0.0.1:8100"),
+        ("http://[::1]:8100", "http://[::1]:8100"),
+        ("http://[broken", "http://[broken"),
+        ("http://somebody.example.org/a/path", "http://somebody.example.org/a/path"),
+        (None, "unknown"),
+    ],
+)
+def test_the_function_is_known_by_its_name_or_by_its_address(sink, kept, given, function):
+    id = "dl-at-" + base64.urlsafe_b64encode((given or "").encode()).decode().rstrip("=")
+    destination = {"ce-knativeerrordest": given} if given else {}
+    assert 204 == sink.post("/", data="{}", headers=EVENT | destination | {"ce-id": id}).status_code
+    assert function == kept(id).function
+
+
+def test_the_same_event_again_is_counted_and_no_longer_replayed(sink, kept, system):
+    headers = EVENT | {"ce-id": "dl-2"}
+    sink.post("/", data="{}", headers=headers)
+    system.sql.rows("UPDATE ops.dead_letters SET replayed_at = now() WHERE id = 'dl-2'")
+    sink.post("/", data="{}", headers=headers | {"ce-deliveryattempts": "many"})
+
+    assert (2, None, 1) == (kept("dl-2").times, kept("dl-2").replayed_at, kept("dl-2").attempts)
+
+
+def test_data_that_is_no_json_is_kept_as_text(sink, kept):
+    assert 204 == sink.post("/", data="{broken", headers=EVENT | {"ce-id": "dl-3"}).status_code
+    assert '"data":"{broken"' in kept("dl-3").event
+
+
+def test_a_batch_is_kept_whole(sink, kept):
+    events = [f'{{"specversion":"1.0","type":"t","source":"/s","id":"dl-{n}","data":1}}' for n in (4, 5)]
+    answer = sink.post("/", data=f"[{','.join(events)}]", headers={"Content-Type": BATCH})
+
+    assert 204 == answer.status_code
+    assert kept("dl-4") and kept("dl-5")
+
+
+def test_what_is_no_event_is_refused_for_ever(sink):
+    answer = sink.post("/", data="{}", headers={"Content-Type": "application/json"})
+
+    assert (500, "never") == (answer.status_code, answer.headers["X-Retry"])
+    assert "expected a CloudEvent" in answer.json["error"]
+
+
+def test_without_a_database_the_sender_keeps_it(started_alone):
+    sink = started_alone("ops", "dead_letter", **UNREACHABLE)
+    answer = sink.post("/", data="{}", headers=EVENT | {"ce-id": "dl-6"})
+
+    assert (503, "1") == (answer.status_code, answer.headers["Retry-After"])
+
+
+def test_it_answers_probes_and_takes_nothing_but_posts(sink):
+    assert 200 == sink.get("/_/health").status_code
+    assert 200 == sink.get("/_/ready").status_code
+    assert (405, "POST") == (sink.get("/").status_code, sink.get("/").headers["Allow"])
