@@ -1,0 +1,157 @@
+"""Logins and refreshes: what tokens say, and how often a refresh token works."""
+
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from functions.auth import passwords
+from tests.clients import API, JWT, claims_in, without
+
+
+def test_a_login_is_answered_with_two_tokens(register, log_in):
+    facts = register()
+    answer = log_in(facts)
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    answered = answer.json
+    assert list(answered) == [
+        "access_token",
+        "token_type",
+        "refresh_token",
+        "expires_in",
+        "scope",
+        "email",
+        "jti",
+    ]
+    assert JWT.fullmatch(answered["access_token"])
+    assert JWT.fullmatch(answered["refresh_token"])
+    assert (answered["token_type"], answered["scope"]) == ("bearer", "read write")
+    assert (answered["expires_in"], answered["email"]) == (900, facts["email"])
+    assert uuid.UUID(answered["jti"])
+
+
+def test_an_access_token_says_who_may_do_what_until_when(register, log_in):
+    facts = register()
+    answered = log_in(facts).json
+    claims = claims_in(answered["access_token"])
+    assert claims == {
+        "user_name": facts["username"],
+        "scope": ["read", "write"],
+        "exp": claims["iat"] + 900,
+        "authorities": ["ROLE_USER"],
+        "jti": answered["jti"],
+        "email": facts["email"],
+        "client_id": "USER_CLIENT_APP",
+        "iat": claims["iat"],
+    }
+    assert abs(claims["iat"] - time.time()) < 30
+
+
+def test_a_refresh_token_names_its_access_token_and_lives_an_hour(register, log_in):
+    answered = log_in(register()).json
+    claims = claims_in(answered["refresh_token"])
+    assert claims["ati"] == answered["jti"] != claims["jti"]
+    assert claims["exp"] == claims["iat"] + 3600
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"password": "12345"},
+        {"password": ""},
+        {"password": None},
+        {"username": "nosuch"},
+        {"username": None},
+        {"username": ""},
+    ],
+)
+def test_a_wrong_login_is_told_apart_by_nothing(register, log_in, wrong):
+    answer = log_in(register(), **wrong)
+    assert (answer.status, answer.json) == (200, {"status": "ERROR", "error": "Wrong password or login"})
+
+
+def test_an_empty_login_is_a_wrong_login(gateway):
+    answer = gateway.post(f"{API}/auth/token", json={})
+    assert (answer.status, answer.json) == (200, {"status": "ERROR", "error": "Wrong password or login"})
+
+
+@pytest.mark.parametrize("field", ["username", "password", "refresh_token"])
+def test_a_login_with_a_field_of_the_wrong_type_is_refused_by_its_name(gateway, field):
+    answer = gateway.post(f"{API}/auth/token", json={field: ["x"]})
+    assert answer.status == 400
+    assert answer.json["error"].startswith(f"{field}: expected a valid string")
+
+
+def test_a_password_hashed_at_another_cost_is_hashed_anew_at_login(register, log_in, database):
+    facts = register()
+    old = passwords.PasswordHasher(memory_cost=8192, time_cost=1, parallelism=1).hash(facts["password"])
+    auth = database("auth")
+    auth.rows("UPDATE auth.users SET password = :old WHERE username = :name", old=old, name=facts["username"])
+    assert "access_token" in log_in(facts).json
+    (stored,) = auth.rows("SELECT password FROM auth.users WHERE username = :name", name=facts["username"])
+    assert stored.password.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert "access_token" in log_in(facts).json
+
+
+def test_a_refresh_token_brings_new_tokens_about_the_user_as_it_is_now(gateway, register, log_in, refresh):
+    facts = register()
+    before = log_in(facts).json
+    changed = without(facts, "password") | {"email": "new@mail.ru"}
+    gateway.post(f"{API}/external/user/edit", json=changed, token=before["access_token"])
+    answer = refresh(before["refresh_token"])
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert list(answer.json) == list(before)
+    assert answer.json["email"] == claims_in(answer.json["access_token"])["email"] == "new@mail.ru"
+    assert answer.json["jti"] != before["jti"]
+
+
+def test_a_refresh_token_works_once_and_used_again_ends_its_login(register, log_in, refresh):
+    first = log_in(register()).json["refresh_token"]
+    second = refresh(first).json["refresh_token"]
+    assert refresh(first).json == {"status": "ERROR", "error": "Wrong, used or expired refresh token"}
+    assert refresh(second).json["status"] == "ERROR"
+
+
+def test_the_end_of_one_login_leaves_the_others(register, log_in, refresh):
+    facts = register()
+    one, other = log_in(facts).json["refresh_token"], log_in(facts).json["refresh_token"]
+    refresh(one)
+    refresh(one)
+    assert "access_token" in refresh(other).json
+
+
+def test_of_ten_uses_of_a_refresh_token_at_once_one_wins(register, log_in, refresh):
+    token = log_in(register()).json["refresh_token"]
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: refresh(token), range(10)))
+    assert sum("access_token" in answer.json for answer in answers) == 1
+
+
+def test_a_chain_of_refreshes_goes_on(register, log_in, refresh):
+    token = log_in(register()).json["refresh_token"]
+    for _ in range(3):
+        token = refresh(token).json["refresh_token"]
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "a.b.c"])
+def test_what_is_no_refresh_token_brings_nothing(refresh, token):
+    assert refresh(token).json == {"status": "ERROR", "error": "Wrong, used or expired refresh token"}
+
+
+def test_an_access_token_is_no_refresh_token(register, log_in, refresh):
+    assert refresh(log_in(register()).json["access_token"]).json["status"] == "ERROR"
+
+
+def test_an_expired_refresh_token_brings_nothing(signed, refresh):
+    token = signed(exp=int(time.time()) - 1, ati="x", sid=str(uuid.uuid4()))
+    assert refresh(token).json["status"] == "ERROR"
+
+
+def test_keys_that_do_not_fit_together_are_noticed_before_a_token_goes_out(alone, register, foreign_key):
+    facts = register()
+    pem = foreign_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    client = alone("issue_token", JWT_PRIVATE_KEY=pem)
+    assert client.post(f"{API}/auth/token", json=facts).status_code == 500
