@@ -254,7 +254,7 @@ def test_a_dead_letter_is_in_the_trace_of_the_event_that_it_was(traced, receiver
         return {(span.name, span.facts["outcome"]) for span in receiver.of(came.traceparent[3:35])}
 
     failed = {("deliver order-result", "failed"), ("order-result", "never")}
-    kept = {("deliver ops-dead-message", "done"), ("ops-dead-message", "ok")}
+    kept = {("deliver ops-dead-letter", "done"), ("ops-dead-letter", "ok")}
     eventually(lambda: failed | kept <= outcomes(), "the spans of both deliveries and both functions")
 
 

@@ -148,14 +148,14 @@ def test_functions_that_share_a_deployment_are_found_by_their_names_inside(conne
 
 
 def test_the_keeper_of_dead_letters_gets_them_through_the_gateway(connected):
-    connected.gateway.deploy("ops-dead-message", topic="dead-letters")
+    connected.gateway.deploy("ops-dead-letter", topic="dead-letters")
     connected.gateway.behave = lambda call: (
         nothing(call) if "dead" in call.path else (500, {"X-Retry": "never"}, b"bad data")
     )
     connected.start()
     connected.broker.publish("a")
     connected.done("a")
-    assert ["/function/one", "/function/ops-dead-message"] == [call.path for call in connected.gateway.calls]
+    assert ["/function/one", "/function/ops-dead-letter"] == [call.path for call in connected.gateway.calls]
     assert "one" == connected.gateway.calls[1].headers["ce-knativeerrordest"]
 
 
