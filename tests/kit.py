@@ -1,6 +1,7 @@
 """Calling a function in the test's own process, with requests and events as servers bring them."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from flask import Request
@@ -8,6 +9,7 @@ from werkzeug.test import EnvironBuilder
 
 from functions.shared import exact_json
 from schemas.events import ALL
+from tests.system import Rows
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"
@@ -59,3 +61,8 @@ def send_binary(function: Callable, sent: dict[str, Any]) -> Reply:
 def timeless(made: dict[str, Any]) -> dict[str, Any]:
     """An event without the time at which it was made: all else of a repeated answer is the same."""
     return {name: value for name, value in made.items() if name != "time"}
+
+
+def balance(rows: Rows) -> Decimal:
+    """What the first client of the starting data has."""
+    return rows.value("SELECT balance FROM billing.clients WHERE username = 'user1'")
