@@ -4,6 +4,7 @@ Only functions that stack.yml calls public, bearer or admin can be reached from 
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from logging import WARNING
 from pydantic import Field
 
 from functions.shared.answers import json_answer
+from functions.shared.paths import expression
 from functions.shared.telemetry.instrumented import outcome_of
 from functions.shared.telemetry.logs import log
 from triggers.addresses import CallSettings, address
@@ -31,7 +33,7 @@ from triggers.command import settings_for
 from triggers.http_client import Answer, HttpClient, Lost, NotReached, target_of
 from triggers.metrics import GATEWAY, MetricsSettings, check_metrics_port, serve_metrics
 from triggers.server import Lifespan, serve
-from triggers.stack import Function, load, path_pattern
+from triggers.stack import Function, load
 
 LARGEST_BODY = 1024 * 1024
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
@@ -67,7 +69,7 @@ class Routes:
         routes = [(path, function) for function in public for path in function.paths]
         # A path without placeholders goes before one with.
         routes.sort(key=lambda route: "{" in route[0])
-        self._all = [(path_pattern(path), function) for path, function in routes]
+        self._all = [(re.compile(expression(path)), function) for path, function in routes]
 
     def of(self, path: str) -> dict[str, Function]:
         """The functions of a path by their methods."""

@@ -1,7 +1,6 @@
 """stack.yml, the one list of functions, read for everything that has to know them."""
 
 import os
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -77,8 +76,3 @@ def by_event(event: str) -> Function:
         known = ", ".join(sorted(name.removeprefix(PREFIX) for name in types))
         raise Unknown(f"expected one of the events {known}; got {event}")
     return types[full]
-
-
-def path_pattern(template: str) -> re.Pattern[str]:
-    """A path with its placeholders (`/users/{id}`) as a pattern for whole paths."""
-    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template)) + "/?")

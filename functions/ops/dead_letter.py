@@ -15,6 +15,7 @@ from cloudevents.http import CloudEvent
 
 from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
+from functions.shared.errors import report, trouble_of
 from functions.shared.request import Request
 from functions.shared.settings import DatabaseSettings, require
 from functions.shared.telemetry.instrumented import instrumented
@@ -43,11 +44,10 @@ def dead_letter(request: Request) -> Answer:
         with database.transaction() as db:
             for event in arrived:
                 db.rows(KEEP, **_row(event))
-    except events.Unacceptable as problem:
-        log("no CloudEvent", level=ERROR, reason=str(problem))
-        return json_answer({"error": str(problem)}, 500, {"X-Retry": "never"})
-    except (database.Unavailable, database.Conflict) as problem:
-        return json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+    except Exception as problem:
+        trouble = trouble_of(problem)
+        report(trouble, problem, dead_letter.__name__)
+        return json_answer({"error": str(problem)}, trouble.status, trouble.headers)
     for event in arrived:
         log("dead letter", level=ERROR, type=event["type"], id=event["id"], order=event.get("subject"))
     return "", 204, {}

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from functions.shared import database
-from functions.shared.rest import Busy
+from functions.shared.errors import Busy
 from functions.shared.settings import Settings, read
 
 # Orders that need a person do not end by themselves.

@@ -2,11 +2,10 @@
 
 import time
 from collections.abc import Callable
-from logging import ERROR, WARNING
 from typing import Any
 
-from functions.shared import database
 from functions.shared.answers import Answer, json_answer
+from functions.shared.errors import report, trouble_of
 from functions.shared.request import Request
 from functions.shared.settings import DatabaseSettings, Settings, require
 from functions.shared.telemetry.instrumented import instrumented
@@ -35,12 +34,11 @@ def _run(function: Callable[[], dict[str, Any]]) -> Answer:
     began = time.perf_counter()
     try:
         done = function()
-    except (database.Unavailable, database.Conflict) as problem:
-        log("not now", level=WARNING, function=function.__name__, reason=str(problem))
-        return json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
     except Exception as problem:
-        log("failed", level=ERROR, trace=True, function=function.__name__)
-        return json_answer({"error": f"{type(problem).__name__}: {problem}"}, 500)
+        trouble = trouble_of(problem)
+        report(trouble, problem, function.__name__)
+        reason = str(problem) if trouble.may_pass else f"{type(problem).__name__}: {problem}"
+        return json_answer({"error": reason}, trouble.status, trouble.headers)
     busy = any(done.values())
     log("scheduled", function=function.__name__, ms=milliseconds_since(began), **done) if busy else None
     return json_answer(done)

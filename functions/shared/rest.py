@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from logging import ERROR, WARNING
 from typing import Any, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -27,6 +26,8 @@ from functions.shared import database, exact_json
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.database import Database
+from functions.shared.errors import report, trouble_of
+from functions.shared.paths import expression
 from functions.shared.request import FORM, Request
 from functions.shared.settings import DatabaseSettings, TimeZoneSettings, read, require
 from functions.shared.telemetry.instrumented import instrumented
@@ -38,10 +39,6 @@ Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
 ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
 LARGEST_BODY = 1024 * 1024
-
-
-class Busy(Exception):
-    """There is too much to do already: nothing was done, and the client may ask again in a moment."""
 
 
 class BadRequest(Exception):
@@ -105,8 +102,7 @@ class Route:
     def path_values(self, path: str) -> dict[str, str]:
         """The values of the path's placeholders, whatever the prefix under which the function is served."""
         for template in self.paths:
-            pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template))
-            if match := re.search(f"{pattern}/?$", path):
+            if match := re.search(f"{expression(template, named=True)}$", path):
                 return match.groupdict()
         return {}
 
@@ -267,13 +263,11 @@ class _Call:
         match problem:
             case BadRequest():
                 return json_answer(self.route.refusal(self.request, str(problem)), 400)
-            case database.Unavailable() | database.Conflict() | Busy():
-                log("not now", level=WARNING, function=self.route.name, reason=str(problem))
-                return json_answer(spring_error(self.request, 503), 503, {"Retry-After": "1"})
             case _ if hasattr(problem, "answer"):
                 return problem.answer()
-        log("failed", level=ERROR, trace=True, function=self.route.name)
-        return json_answer(spring_error(self.request, 500), 500)
+        trouble = trouble_of(problem)
+        report(trouble, problem, self.route.name)
+        return json_answer(spring_error(self.request, trouble.status), trouble.status, trouble.headers)
 
 
 def _rendered(result: Any) -> Answer:

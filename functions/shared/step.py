@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from logging import ERROR, INFO, WARNING
+from logging import INFO
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from pydantic import BaseModel, ValidationError
 from functions.shared import database, events
 from functions.shared.answers import Answer, json_answer
 from functions.shared.decisions import Decisions, alone, together
+from functions.shared.errors import FAILED, NotYet, trouble_of
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import DatabaseSettings, require
 from functions.shared.telemetry import traces
@@ -34,8 +35,6 @@ from functions.shared.telemetry.logs import log, milliseconds_since
 from functions.shared.telemetry.metrics import Counter
 from functions.shared.validation_errors import explain
 
-# What our dispatcher reads as: this can never be handled, put it with the dead letters at once.
-NEVER_RETRY = {"X-Retry": "never"}
 # Others may be faster more than once, where many orders want the same: the last courier of an hour, for example.
 BEATEN_AT_MOST = 5
 
@@ -43,10 +42,6 @@ EVENTS = Counter("function_events", "Events by what came of them", ["function", 
 OUTCOMES = ("done", "not_yet", "not_now", "failed", "never")
 
 Unacceptable = events.Unacceptable
-
-
-class NotYet(Exception):
-    """What this event builds on has not been handled here yet: nothing was done, send it again later."""
 
 
 @dataclass(frozen=True)
@@ -207,35 +202,15 @@ class _Run:
 
     def refuse(self, problem: Exception) -> Answer:
         """What came of an event that was not handled."""
-        outcome, status, headers, level = _sorted_trouble(problem)
+        trouble, reason = trouble_of(problem), str(problem) or type(problem).__name__
         # What could not be read is one event: nobody knows how many it was.
-        self.counts[outcome].inc(len(self.arrived) or 1)
-        reason = str(problem) or type(problem).__name__
-        if status == 500 and not headers:
+        self.counts[trouble.outcome].inc(len(self.arrived) or 1)
+        if trouble is FAILED:
             reason = f"{type(problem).__name__} in {self.contract.source}: {reason}"
         for event in self.arrived:
-            self._log(event, f"failed {status}", level, reason=reason)
+            self._log(event, f"failed {trouble.status}", trouble.level, reason=reason)
         for span in self.spans:
-            span.set_outcome(outcome, failed=True)
-        if level == ERROR or not self.arrived:
-            log("failed", level=level, trace=level == ERROR, function=self.contract.source, reason=reason)
-        return json_answer({"error": reason}, status, headers)
-
-
-def _sorted_trouble(problem: Exception) -> tuple[str, int, dict[str, str], int]:
-    """Outcome, status, headers and log level.
-
-    503 is "not now", 500 with `X-Retry: never` is "never", 500 alone is a bug.
-    """
-    match problem:
-        case events.Unacceptable() | database.Refused() | TooLarge():
-            return "never", 500, NEVER_RETRY, WARNING
-        case database.Unavailable():
-            # The whole function is unavailable, not this event alone: whoever sends may pause.
-            return "not_now", 503, {"Retry-After": "1"}, WARNING
-        case NotYet():
-            return "not_yet", 503, {}, WARNING
-        case database.Conflict():
-            return "not_now", 503, {}, WARNING
-        case _:
-            return "failed", 500, {}, ERROR
+            span.set_outcome(trouble.outcome, failed=True)
+        if trouble is FAILED or not self.arrived:
+            log("failed", level=trouble.level, trace=trouble is FAILED, function=self.contract.source, reason=reason)
+        return json_answer({"error": reason}, trouble.status, trouble.headers)

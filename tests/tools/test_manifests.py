@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from functions.shared.paths import expression
 from tools import deploy
 from tools.generate.manifests import knative, public_host
 from tools.generate.manifests.folders import K8S, stale
 from tools.generate.manifests.listed import image, listed, owners
-from triggers.stack import path_pattern
 
 FILES = sorted(path for path in K8S.rglob("*.yaml") if path.parent.name != "prometheus")
 FOLDERS = sorted({path.parent for path in FILES})
@@ -194,7 +194,7 @@ def test_istio_sends_every_public_path_to_its_function_and_the_rest_to_the_gatew
     }
 
     assert {
-        (one.function.method, public_host.pattern(path) if "{" in path else path): public_host.inside(one.name)
+        (one.function.method, expression(path) if "{" in path else path): public_host.inside(one.name)
         for one in listed()
         if one.function.is_public
         for path in one.function.paths
@@ -224,13 +224,6 @@ def test_a_route_has_no_more_rules_than_the_gateway_api_takes():
     routes = documents("public-host/gateway-api", "HTTPRoute").values()
 
     assert all(len(route["spec"]["rules"]) <= 16 for route in routes)
-
-
-@pytest.mark.parametrize("path", sorted({path for path, _ in public_host.places() if "{" in path}))
-def test_a_pattern_takes_what_the_local_gateway_takes(path):
-    filled = re.sub(r"\{\w+\}", "x-1", path)
-    for asked in (filled, filled + "/", filled + "/more", path_pattern(path).pattern):
-        assert bool(path_pattern(path).fullmatch(asked)) == bool(re.fullmatch(public_host.pattern(path), asked))
 
 
 # Deploying

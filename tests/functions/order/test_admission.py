@@ -7,7 +7,7 @@ import pytest
 
 from functions.order import admission as rules
 from functions.order.admission import Admission
-from functions.shared.rest import Busy
+from functions.shared.errors import Busy
 from tests.system import Rows, eventually
 
 ORDERS = """

@@ -6,9 +6,9 @@ public-host, which answers 404 and 405 as clients know them. Who may call what i
 """
 
 import itertools
-import re
 from typing import Any
 
+from functions.shared.paths import expression
 from tools.generate.manifests.knative import FALLBACK, NAMESPACE, Document, document, labels
 from tools.generate.manifests.listed import listed
 from triggers.stack import Function
@@ -32,11 +32,6 @@ def inside(service: str) -> str:
     return f"{service}.{NAMESPACE}.svc.cluster.local"
 
 
-def pattern(path: str) -> str:
-    """A path with placeholders as a regular expression (RE2) for the whole of it."""
-    return re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path).replace(r"\-", "-")) + "/?"
-
-
 def istio() -> list[Document]:
     """One VirtualService on the gateway that Knative installs for Istio."""
     rules = [_istio_rule([_istio_match(*place)], place[1].name) for place in places()]
@@ -50,7 +45,7 @@ def istio() -> list[Document]:
 
 
 def _istio_match(path: str, function: Function) -> Document:
-    uri = {"regex": pattern(path)} if "{" in path else {"exact": path}
+    uri = {"regex": expression(path)} if "{" in path else {"exact": path}
     return {"uri": uri, "method": {"exact": function.method}}
 
 
@@ -109,7 +104,7 @@ def _route(name: str, rules: list[Document]) -> Document:
 
 
 def _match(path: str, function: Function) -> Document:
-    kind, value = ("RegularExpression", pattern(path)) if "{" in path else ("Exact", path)
+    kind, value = ("RegularExpression", expression(path)) if "{" in path else ("Exact", path)
     return {"path": {"type": kind, "value": value}, "method": function.method}
 
 

@@ -1,0 +1,70 @@
+"""Which error becomes which answer: one table for steps, REST methods, scheduled functions and dead letters.
+
+503 with Retry-After  the whole function can do nothing now: whoever sends pauses, and counts no try
+503 alone             this one was in another's way or came too early: it is sent again, others are not held up
+500 with X-Retry      never: it can never be handled, so our dispatcher makes it a dead letter at once
+500 alone             a bug: it may work the next time
+"""
+
+from dataclasses import dataclass, field
+from logging import ERROR, WARNING
+
+from functions.shared import database, events
+from functions.shared.request import TooLarge
+from functions.shared.telemetry.logs import log
+
+RETRY_AFTER = {"Retry-After": "1"}
+NEVER_RETRY = {"X-Retry": "never"}
+
+
+class NotYet(Exception):
+    """What this event builds on has not been handled here yet: nothing was done, send it again later."""
+
+
+class Busy(Exception):
+    """There is too much to do already: nothing was done, and the client may ask again in a moment."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an error means: a word for metrics, the answer's status and headers, and the level in the log."""
+
+    outcome: str
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    level: int = WARNING
+
+    @property
+    def may_pass(self) -> bool:
+        """Nothing was done, and the same request may well work later."""
+        return self.status == 503
+
+
+UNAVAILABLE = Trouble("not_now", 503, RETRY_AFTER)
+CONFLICT = Trouble("not_now", 503)
+NOT_YET = Trouble("not_yet", 503)
+NEVER = Trouble("never", 500, NEVER_RETRY)
+FAILED = Trouble("failed", 500, level=ERROR)
+
+
+def trouble_of(problem: Exception) -> Trouble:
+    """What `problem` means; an error that is not listed is a bug."""
+    match problem:
+        case database.Unavailable() | Busy():
+            return UNAVAILABLE
+        case database.Conflict():
+            return CONFLICT
+        case NotYet():
+            return NOT_YET
+        case events.Unacceptable() | database.Refused() | TooLarge():
+            return NEVER
+        case _:
+            return FAILED
+
+
+def report(trouble: Trouble, problem: Exception, function: str) -> None:
+    """Tell the log; of what is not to happen, with its traceback."""
+    if trouble.may_pass:
+        log("not now", level=trouble.level, function=function, reason=str(problem))
+    else:
+        log("failed", level=ERROR, trace=True, function=function, reason=str(problem))
