@@ -32,7 +32,7 @@ each_error = pytest.mark.parametrize(
 )
 
 
-def told(reply) -> tuple[int, str | None, str | None]:
+def answers(reply) -> tuple[int, str | None, str | None]:
     return reply.status, reply.headers.get("Retry-After"), reply.headers.get("X-Retry")
 
 
@@ -42,7 +42,7 @@ def test_a_step(problem, status, retry_after, retry):
     def fails(_: Sale) -> Withdraw:
         raise problem
 
-    assert (status, retry_after, retry) == told(send(fails, event("pay.sale", "o1")))
+    assert (status, retry_after, retry) == answers(send(fails, event("pay.sale", "o1")))
 
 
 @each_error
@@ -52,7 +52,7 @@ def test_a_rest_method(problem, status, retry_after, retry):
         raise problem
 
     reply = ask(fails, path="/fails")
-    assert (status, retry_after, retry) == told(reply)
+    assert (status, retry_after, retry) == answers(reply)
     assert status == reply.json["status"]
 
 
@@ -62,7 +62,7 @@ def test_a_scheduled_function(problem, status, retry_after, retry):
     def fails() -> dict[str, int]:
         raise problem
 
-    assert (status, retry_after, retry) == told(ask(fails))
+    assert (status, retry_after, retry) == answers(ask(fails))
 
 
 @each_error
@@ -73,4 +73,4 @@ def test_the_dead_letter_sink(problem, status, retry_after, retry, monkeypatch):
         yield
 
     monkeypatch.setattr(database, "transaction", failing)
-    assert (status, retry_after, retry) == told(send(dead_letter.dead_letter, event("pay.sale", "o1")))
+    assert (status, retry_after, retry) == answers(send(dead_letter.dead_letter, event("pay.sale", "o1")))
