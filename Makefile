@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters generate lint bench \
+.PHONY: chaos help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters generate lint bench \
 	bench-peers bench-floor \
 	images build-contexts deploy undeploy interop interop-api
 
@@ -85,6 +85,10 @@ bench-peers: bootstrap ## the same orders on DBOS and Restate, in turns with the
 
 bench-floor: bootstrap ## the same statements and messages by one loop, without functions and HTTP (args="--orders 500")
 	@$(PYTHON) -m tools.bench_floor $(args)
+
+chaos: bootstrap ## let everything fail while orders are under way, then judge (orders=2000 seed=7 args="--old REVISION --keep")
+	@$(PYTHON) -m tests.platforms.programs chaos
+	@$(PYTHON) -m tests.chaos $(call flag,orders) $(call flag,seed) $(args)
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check

@@ -50,6 +50,7 @@ TABLE = """
     interop gateway openfaas-gateway github.com/openfaas/faas/gateway
     interop prometheus apt prometheus
     interop promtool apt prometheus
+    chaos toxiproxy toxiproxy github.com/Shopify/toxiproxy/v2/cmd/server
     interop-api etcd etcd go.etcd.io/etcd/server/v3
     interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
     interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl

@@ -34,6 +34,7 @@ class Child:
     next_start: float = 0
     started: float = 0
     forked: bool = False
+    cwd: Path = ROOT
     process: subprocess.Popen | Fork | None = field(default=None, repr=False)
 
     @property
@@ -58,7 +59,7 @@ class Child:
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 self.command,
-                cwd=ROOT,
+                cwd=self.cwd,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
