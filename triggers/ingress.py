@@ -55,6 +55,7 @@ class Ingress:
         self._link: Link | None = None
 
     def _begin(self) -> None:
+        metrics.omit_creation_times()
         self._link = Link(self._settings.amqp_url, self._topology.declare).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from pydantic import Field
 
 from functions.shared.settings import Settings
-from functions.shared.telemetry.metrics import Counter, Gauge, Histogram, gauge
+from functions.shared.telemetry.metrics import Counter, Gauge, Histogram, gauge, omit_creation_times
 from triggers.command import check_port
 from triggers.stack import load
 
@@ -46,6 +46,7 @@ def check_metrics_port(settings: MetricsSettings) -> None:
 
 def serve_metrics(settings: MetricsSettings) -> None:
     """Serve this process's metrics in a thread, if METRICS_PORT is set; called in the serving process."""
+    omit_creation_times()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, settings.host)
 

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.scrape import configuration
 from tools.role_url import role_url
-from triggers.stack import load
+from triggers.stack import ROOT, load
 
 SALE = {"function": "pay-sale", "type": "homework.arch.pay.sale"}
 EVENTS, REQUESTS = "function_events_total", "function_request_duration_seconds_count"
@@ -453,3 +454,24 @@ def test_prometheus_is_told_of_every_process_and_every_function_that_looks_metri
     owners = {function.owner for function in load()}
     lookers = {function.name for function in load() if function.target == "metrics"}
     assert owners | lookers | {"gateway", "ingress", "dispatcher", "cron"} == jobs
+
+
+def test_importing_metrics_leaves_the_library_the_disk_and_the_process_as_they_are(tmp_path):
+    script = """
+import functions.shared.telemetry.metrics, prometheus_client.metrics
+print(prometheus_client.metrics._use_created)
+"""
+    missing = tmp_path / "missing"
+    # A number of workers that is none is for the server's start to refuse.
+    environment = {"WORKERS": "many", "PROMETHEUS_MULTIPROC_DIR": str(missing), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True
+    )
+    assert (0, "True\n") == (done.returncode, done.stdout), done.stderr
+    assert [] == [*tmp_path.iterdir()]
+
+
+def test_nobody_is_told_when_a_metric_was_first_seen(system, exported):
+    names = {name for process in ("billing", "ingress", "dispatcher") for name in {sample.name for sample in exported(process).samples}}
+    assert "function_requests_in_progress" in names
+    assert [] == [name for name in names if name.endswith("_created")]

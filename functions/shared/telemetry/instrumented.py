@@ -9,7 +9,7 @@ from typing import Any
 from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import serving
-from functions.shared.telemetry import probes, traces
+from functions.shared.telemetry import metrics, probes, traces
 from functions.shared.telemetry.metrics import Gauge, Histogram
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -51,6 +51,7 @@ def instrumented(
     """
     if serving:
         traces.check()
+        metrics.omit_creation_times()
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)

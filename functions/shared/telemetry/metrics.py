@@ -30,7 +30,7 @@ from pydantic import Field
 from functions.shared.answers import Answer
 from functions.shared.settings import Settings, read
 
-__all__ = ["TEXT", "Counter", "Gauge", "Histogram", "answer", "forget_worker", "gauge", "text_of"]
+__all__ = ["TEXT", "Counter", "Gauge", "Histogram", "answer", "forget_worker", "gauge", "omit_creation_times", "share", "text_of"]
 
 PATH = "/_/metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -46,8 +46,12 @@ class WorkerSettings(Settings):
     )
 
 
-# When a metric was first seen: nobody asks, and it is one series more for each.
-disable_created_metrics()
+def omit_creation_times() -> None:
+    """Tell nobody when a metric was first seen: nobody asks, and it is one series more for each.
+
+    For the start of a server: it changes the library for the whole process.
+    """
+    disable_created_metrics()
 
 
 def share() -> None:
@@ -55,6 +59,7 @@ def share() -> None:
 
     For the start of a server, before it loads what counts.
     """
+    omit_creation_times()
     settings = read(WorkerSettings)
     if settings.prometheus_multiproc_dir:
         settings.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
