@@ -15,7 +15,7 @@ from pydantic import Field
 
 from functions.shared.answers import json_answer
 from functions.shared.paths import expression
-from functions.shared.telemetry.instrumented import outcome_of
+from functions.shared.telemetry import metrics
 from functions.shared.telemetry.logs import log
 from triggers.addresses import CallSettings, address
 from triggers.asgi import (
@@ -104,7 +104,7 @@ class Gateway:
         function = functions.get(scope["method"])
         status = await self._answer(scope, receive, send, functions, function)
         name = function.name if function else "none"
-        GATEWAY.labels(name, outcome_of(status)).observe(time.perf_counter() - began)
+        GATEWAY.labels(name, metrics.outcome_of(status)).observe(time.perf_counter() - began)
 
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, functions: dict[str, Function], function: Function | None

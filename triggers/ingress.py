@@ -14,7 +14,6 @@ from functions.shared.answers import Answer, json_answer
 from functions.shared.events import Unacceptable
 from functions.shared.request import Request
 from functions.shared.telemetry import metrics
-from functions.shared.telemetry.instrumented import outcome_of
 from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
 from triggers.amqp import Link, NotConfirmed
@@ -110,7 +109,7 @@ def _events(request: Request) -> list[wire.WireEvent]:
 
 
 def _report(event: wire.WireEvent | None, status: int, began: float, batch: int) -> None:
-    outcome = "taken" if status == 202 else outcome_of(status)
+    outcome = "taken" if status == 202 else metrics.outcome_of(status)
     INGRESS.labels(known_type(event and event["type"]), outcome).observe(time.perf_counter() - began)
     log(
         "event taken" if status == 202 else "event not taken",

@@ -16,7 +16,7 @@ atexit.register(lambda: print("LOADED", *sys.modules, flush=True))
 name, sys.argv = sys.argv[1], sys.argv[:1]
 runpy.run_module(f"triggers.{name}", run_name="__main__")
 """
-NEVER = {"pg8000", "flask", "gunicorn", "werkzeug", "functions_framework", "jwt", "cryptography", "argon2", "greenlet"}
+NEVER = {"pg8000", "flask", "gunicorn", "werkzeug", "functions_framework", "jwt", "cryptography", "argon2"}
 SERVERS = {"gateway", "ingress"}
 
 

@@ -10,7 +10,7 @@ from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import serving
 from functions.shared.telemetry import metrics, probes, traces
-from functions.shared.telemetry.metrics import Gauge, Histogram
+from functions.shared.telemetry.metrics import Gauge, Histogram, outcome_of
 
 LARGEST_BODY = 8 * 1024 * 1024
 
@@ -26,15 +26,6 @@ def deployed_name(function: Callable) -> str:
     """The name under which a function is deployed: its owner and its file."""
     path = Path(function.__code__.co_filename)
     return f"{path.parent.name}-{path.stem}".replace("_", "-")
-
-
-def outcome_of(status: int) -> str:
-    """A word for a status: few of them, so that every function has few series."""
-    if status < 400:
-        return "ok"
-    if status < 500:
-        return "refused"
-    return "not_now" if status == 503 else "failed"
 
 
 def instrumented(

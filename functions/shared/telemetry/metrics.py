@@ -30,7 +30,19 @@ from pydantic import Field
 from functions.shared.answers import Answer
 from functions.shared.settings import Settings, read
 
-__all__ = ["TEXT", "Counter", "Gauge", "Histogram", "answer", "forget_worker", "gauge", "omit_creation_times", "share", "text_of"]
+__all__ = [
+    "TEXT",
+    "Counter",
+    "Gauge",
+    "Histogram",
+    "answer",
+    "forget_worker",
+    "gauge",
+    "omit_creation_times",
+    "outcome_of",
+    "share",
+    "text_of",
+]
 
 PATH = "/_/metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -75,6 +87,15 @@ def _remove(directory: str, maker: int) -> None:
     # A worker inherits what its parent does at its end, and must leave the others their files.
     if os.getpid() == maker:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def outcome_of(status: int) -> str:
+    """A word for a status: few of them, so that every function has few series."""
+    if status < 400:
+        return "ok"
+    if status < 500:
+        return "refused"
+    return "not_now" if status == 503 else "failed"
 
 
 def answer() -> Answer:
