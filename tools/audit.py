@@ -4,7 +4,6 @@ The checks are in audit.sql beside this file. The database is ADMIN_DATABASE_URL
 the system that runs here. Exit code 0: nothing found; 1: something was; 2: the database could not be asked.
 """
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import click
 from pg8000.native import Connection, Error
 
 from tools.targets import NotFound, admin_database
@@ -94,22 +94,20 @@ def report(found: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+@click.command(help=__doc__)
+@click.option("--open-is-fine", is_flag=True, help="orders may be under way: for a system at work")
+def main(open_is_fine: bool) -> None:
     """See the module's text."""
-    form = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tools.audit", description=__doc__, formatter_class=form)
-    parser.add_argument("--open-is-fine", action="store_true", help="orders may be under way: for a system at work")
-    open_is_fine = parser.parse_args().open_is_fine
     try:
         with admin_database() as connection:
             found = findings(connection, open_is_fine)
     except (NotFound, Error, OSError) as problem:
-        print(f"audit: {problem}", file=sys.stderr)
+        click.echo(f"audit: {problem}", err=True)
         sys.exit(2)
     if found:
-        print(report(found))
+        click.echo(report(found))
         sys.exit(1)
-    print(f"{len(asked(open_is_fine))} checks, nothing found")
+    click.echo(f"{len(asked(open_is_fine))} checks, nothing found")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ The database is ADMIN_DATABASE_URL (or DATABASE_URL) and the broker BROKER_URL; 
 here.
 """
 
-import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import click
 import simplejson
 import urllib3
 from pg8000.native import Connection, Error
@@ -59,43 +61,66 @@ def replay(connection: Connection, dead_letter: dict[str, Any], address: str) ->
     connection.run(REPLAYED, number=dead_letter["number"])
 
 
-# The commands
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module's text."""
 
 
-def list_dead_letters(connection: Connection, arguments: argparse.Namespace) -> None:
-    """A line for each dead letter."""
-    found = find(connection, everything=arguments.all)
+@main.command("list")
+@click.option("--all", "everything", is_flag=True, help="replayed ones too")
+def list_dead_letters(everything: bool) -> None:
+    """Those that wait, a line for each."""
+    with _database() as connection:
+        found = find(connection, everything=everything)
     for dead_letter in found:
         state = "replayed" if dead_letter["replayed_at"] else f"{dead_letter['times']}x"
         where = f"{dead_letter['type']} order {dead_letter['subject'] or '-'} at {dead_letter['function']}"
         last = f"{dead_letter['last_at']:%Y-%m-%d %H:%M:%S}"
-        print(
-            f"{dead_letter['number']:>6}  {last}  {state:<8}  {where}: {dead_letter['reason']}"
-        )
+        click.echo(f"{dead_letter['number']:>6}  {last}  {state:<8}  {where}: {dead_letter['reason']}")
     if not found:
-        print("no dead letters" + ("" if arguments.all else " that wait (--all shows replayed ones too)"))
+        click.echo("no dead letters" + ("" if everything else " that wait (--all shows replayed ones too)"))
 
 
-def show_dead_letters(connection: Connection, arguments: argparse.Namespace) -> None:
-    """Everything about one dead letter, its event last."""
-    dead_letter = _known(find(connection, arguments.number), arguments.number)[0]
+@main.command("show")
+@click.argument("number", type=int)
+def show_dead_letter(number: int) -> None:
+    """One of them, its event last."""
+    with _database() as connection:
+        dead_letter = _known(find(connection, number), number)[0]
     event = dead_letter.pop("event")
     for name, value in dead_letter.items():
-        print(f"{name + ':':<13}{'-' if value is None else value}")
-    print(_readable(event))
+        click.echo(f"{name + ':':<13}{'-' if value is None else value}")
+    click.echo(_readable(event))
 
 
-def replay_dead_letters(connection: Connection, arguments: argparse.Namespace) -> None:
-    """Replay one, those of a reason, or all that wait; ends at the first that the broker does not take."""
-    found = find(connection, arguments.number, arguments.reason or "")
-    if arguments.number is not None:
-        _known(found, arguments.number)
-    address = broker()
-    for dead_letter in found:
-        replay(connection, dead_letter, address)
-        print(f"{dead_letter['number']}: {dead_letter['type']} replayed")
+@main.command("replay")
+@click.argument("number", type=int, required=False)
+@click.option("--reason", help="those whose reason has these words")
+@click.option("--all", "everything", is_flag=True, help="all that wait")
+def replay_dead_letters(number: int | None, reason: str | None, everything: bool) -> None:
+    """Send one, those of a reason, or all that wait to the broker again; end at the first that it refuses."""
+    if [number is not None, reason is not None, everything].count(True) != 1:
+        raise click.UsageError("expected one of NUMBER, --reason and --all")
+    with _database() as connection:
+        found = find(connection, number, reason or "")
+        if number is not None:
+            _known(found, number)
+        address = broker()
+        for dead_letter in found:
+            replay(connection, dead_letter, address)
+            click.echo(f"{dead_letter['number']}: {dead_letter['type']} replayed")
     if not found:
-        print("nothing to replay")
+        click.echo("nothing to replay")
+
+
+@contextmanager
+def _database() -> Iterator[Connection]:
+    """The database; what cannot be done there is said in one line."""
+    try:
+        with admin_database() as connection:
+            yield connection
+    except (NotFound, ReplayFailed, Error, OSError) as problem:
+        sys.exit(f"dead letters: {problem}")
 
 
 def _readable(event: str) -> str:
@@ -106,35 +131,6 @@ def _known(found: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
     if not found:
         raise NotFound(f"expected the number of a dead letter, got {number}: `list --all` shows them")
     return found
-
-
-def _arguments() -> argparse.Namespace:
-    form = argparse.RawTextHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tools.dead_letters", description=__doc__, formatter_class=form)
-    commands = parser.add_subparsers(required=True, metavar="list | show | replay")
-    listing = commands.add_parser("list", help="those that wait")
-    listing.add_argument("--all", action="store_true", help="replayed ones too")
-    listing.set_defaults(command=list_dead_letters)
-    showing = commands.add_parser("show", help="one of them, with its event")
-    showing.add_argument("number", type=int)
-    showing.set_defaults(command=show_dead_letters)
-    replaying = commands.add_parser("replay", help="send to the broker again")
-    which = replaying.add_mutually_exclusive_group(required=True)
-    which.add_argument("number", type=int, nargs="?")
-    which.add_argument("--reason", help="those whose reason has these words")
-    which.add_argument("--all", action="store_true", help="all that wait")
-    replaying.set_defaults(command=replay_dead_letters)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """See the module's text."""
-    arguments = _arguments()
-    try:
-        with admin_database() as connection:
-            arguments.command(connection, arguments)
-    except (NotFound, ReplayFailed, Error, OSError) as problem:
-        sys.exit(f"dead letters: {problem}")
 
 
 if __name__ == "__main__":

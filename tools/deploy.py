@@ -1,20 +1,22 @@
 """Put the system on a cluster, part by part, each waited for; or take it away again.
 
-`python -m tools.deploy up --overlay production --registry registry.example.org/food --version 0.1.0`
-`python -m tools.deploy down --overlay production` keeps databases, queues and secrets; `--everything` does not.
+`up --overlay production --registry registry.example.org/food --version 0.1.0` puts it there.
+
+`down --overlay production` takes it away but keeps databases, queues and secrets; `--everything` does not.
 
 It calls `kubectl`, with the cluster and the rights that kubectl has.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import click
 import yaml
 
 from tools.generate.manifests.listed import image
@@ -194,27 +196,38 @@ def down(documents: list[Document], everything: bool) -> None:
     print("gone" if everything else "gone; databases, queues and secrets are kept (--everything deletes them)")
 
 
-def _arguments() -> argparse.Namespace:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="python -m tools.deploy", description=__doc__, formatter_class=form)
-    parser.add_argument("what", choices=("up", "down"))
-    parser.add_argument("--overlay", default="production", help="a folder of k8s/overlays (default production)")
-    parser.add_argument("--registry", help="where the images are, such as registry.example.org/food")
-    parser.add_argument("--version", help="the images' tag")
-    parser.add_argument("--seconds", type=float, default=600, help="longest wait for each part (default 600)")
-    parser.add_argument("--everything", action="store_true", help="down: databases, queues and secrets too")
-    return parser.parse_args()
-
-
+@click.group(help=__doc__)
 def main() -> None:
     """See the module's text."""
-    arguments = _arguments()
+
+
+OVERLAY = click.option("--overlay", default="production", show_default=True, help="a folder of k8s/overlays")
+
+
+@main.command("up")
+@OVERLAY
+@click.option("--registry", help="where the images are, such as registry.example.org/food")
+@click.option("--version", help="the images' tag")
+@click.option("--seconds", default=600.0, show_default=True, help="longest wait for each part")
+def up_command(overlay: str, registry: str | None, version: str | None, seconds: float) -> None:
+    """Put the system on the cluster."""
+    with _one_line():
+        up(rendered(overlay, registry, version), seconds)
+
+
+@main.command("down")
+@OVERLAY
+@click.option("--everything", is_flag=True, help="databases, queues and secrets too")
+def down_command(overlay: str, everything: bool) -> None:
+    """Take it away again."""
+    with _one_line():
+        down(rendered(overlay), everything)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
     try:
-        documents = rendered(arguments.overlay, arguments.registry, arguments.version)
-        if arguments.what == "up":
-            up(documents, arguments.seconds)
-        else:
-            down(documents, arguments.everything)
+        yield
     except DeployFailed as problem:
         sys.exit(str(problem))
 

@@ -7,6 +7,7 @@ import sys
 from enum import StrEnum
 from typing import Any
 
+import click
 from pydantic.json_schema import models_json_schema
 
 from tools.declared import Declared, by_name, senders, steps
@@ -100,16 +101,14 @@ def _row(step: Declared) -> tuple[str, str, str, str]:
     return step.contract.takes.short_type, step.function.name, answers, step.description.partition("\n")[0]
 
 
-def main() -> None:
+@click.command(help=__doc__)
+@click.argument("event", required=False)
+def main(event: str | None) -> None:
     """See the module's text."""
-    asked = sys.argv[1:]
-    if asked and asked[0] in ("-h", "--help"):
-        print(__doc__)
-        return
     try:
-        print(explain(asked[0].removeprefix(PREFIX)) if asked else chain())
+        click.echo(explain(event.removeprefix(PREFIX)) if event else chain())
     except Unknown as problem:
-        print(f"explain: {problem}", file=sys.stderr)
+        click.echo(f"explain: {problem}", err=True)
         sys.exit(2)
 
 

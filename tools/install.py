@@ -4,11 +4,12 @@
 writes DIR/deployment: a file for every secret that stack.yml names, each with the content that a function reads.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import click
 
 from tools.private_files import locked, password, write_private
 from tools.role_url import role_url
@@ -97,19 +98,19 @@ DEPLOYED = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.install", description=__doc__)
-    parser.add_argument("directory", type=Path, metavar="DIR", help="where the files are kept, for you alone")
-    parser.add_argument("--database", metavar="HOST:PORT/NAME", help="where the functions reach the database")
-    options = parser.parse_args()
+@click.command(help=__doc__)
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--database", metavar="HOST:PORT/NAME", help="where the functions reach the database")
+def main(directory: Path, database: str | None) -> None:
+    """See the module's text."""
     try:
-        made = install(options.directory)
-        deployed = write_deployment(options.directory, options.database) if options.database else None
+        made = install(directory)
+        deployed = write_deployment(directory, database) if database else None
     except OSError as problem:
-        sys.exit(f"{options.directory}: expected a directory that can be written, got: {problem.strerror}")
-    print(f"{options.directory}: made {', '.join(made)}" if made else f"{options.directory}: nothing to do")
+        sys.exit(f"{directory}: expected a directory that can be written, got: {problem.strerror}")
+    click.echo(f"{directory}: made {', '.join(made)}" if made else f"{directory}: nothing to do")
     if deployed:
-        print(f"{deployed}: a file for each secret of stack.yml")
+        click.echo(f"{deployed}: a file for each secret of stack.yml")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ again. The administrator owns the tables (an owner's role could drop its own con
 not be a superuser, but has to own the database and be allowed to create roles.
 """
 
-import argparse
 import hashlib
 import importlib
 import json
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import click
 from pg8000.native import Connection, DatabaseError, Error, identifier, literal
 
 from tools.install import FUNCTIONS, SHARED, owners
@@ -247,12 +247,10 @@ def _text(problem: BaseException) -> str:
     return f"{details.get('M')} ({details.get('C')})" if isinstance(details, dict) else str(details)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.migrate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--create", action="store_true", help="make the database first if there is none")
-    create = parser.parse_args().create
+@click.command(help=__doc__)
+@click.option("--create", is_flag=True, help="make the database first if there is none")
+def main(create: bool) -> None:
+    """See the module's text."""
     try:
         url, secrets = _settings()
         if create:
@@ -263,7 +261,7 @@ def main() -> None:
         sys.exit(f"{problem.filename}: {problem.strerror}; `python -m tools.install` fills SECRETS_DIR")
     except MigrationFailed as problem:
         sys.exit(str(problem))
-    print("\n".join(done) or "nothing to do")
+    click.echo("\n".join(done) or "nothing to do")
 
 
 def _settings() -> tuple[str, Path]:

@@ -1,4 +1,4 @@
-"""How every process starts: `--help` tells its environment, a wrong one is told in one line."""
+"""How every process starts: `--help` lists its environment variables, a wrong one ends it with one line."""
 
 import signal
 import socket
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from pydantic.fields import FieldInfo
+
 from functions.shared.settings import Misconfigured, Settings, read
 
 S = TypeVar("S", bound=Settings)
@@ -14,24 +16,35 @@ S = TypeVar("S", bound=Settings)
 
 def settings_for(model: type[S], text: str) -> S:
     """The settings of this process; ends it after --help, or with one line when the environment is wrong."""
-    if any(word in ("-h", "--help") for word in sys.argv[1:]):
-        print(help_text(model, text))
-        raise SystemExit(0)
     if sys.argv[1:]:
-        raise SystemExit(f"expected no arguments, got {' '.join(sys.argv[1:])}; --help tells the environment")
+        _answer(model, text)
     try:
         return read(model)
     except Misconfigured as problem:
         raise SystemExit(f"cannot start: {problem}") from None
 
 
-def help_text(model: type[Settings], text: str) -> str:
-    """What the process is for, and the environment variables that it reads."""
-    lines = [text.strip(), "", "Environment:"]
-    for name, field in model.model_fields.items():
-        default = "required" if field.is_required() else f"default {field.default}"
-        lines.append(f"  {name.upper():<28} {field.description} ({default})")
-    return "\n".join(lines)
+def _answer(model: type[Settings], text: str) -> None:
+    """Show the help, or refuse the arguments: the process takes its settings from the environment alone."""
+    # Only here: a function's cold start has no use for it.
+    import click
+
+    class Process(click.Command):
+        def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            super().format_options(ctx, formatter)
+            with formatter.section("Environment"):
+                formatter.write_dl([_variable(name, field) for name, field in model.model_fields.items()])
+
+    Process(None, help=text, callback=lambda: None)()
+
+
+def _variable(name: str, field: FieldInfo) -> tuple[str, str]:
+    text = field.description or ""
+    if field.is_required():
+        text += "  [required]"
+    elif field.default is not None:
+        text += f"  [default: {field.default}]"
+    return name.upper(), text
 
 
 def check_port(host: str, port: int, variable: str = "PORT") -> None:

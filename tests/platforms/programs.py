@@ -7,7 +7,6 @@ compiler is needed.
 
 Those of the module `apt` are not built: they are unpacked, not installed, from the distribution's package.
 """
-import argparse
 import hashlib
 import os
 import re
@@ -19,6 +18,8 @@ import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import click
 
 MODULES = Path(__file__).with_name("modules")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "food-functions" / "programs"
@@ -181,16 +182,15 @@ def chosen(names: list[str]) -> list[Program]:
     return list(picked.values())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="GROUP|NAME", help=f"groups: {', '.join(GROUPS)}; none: all")
-    parser.add_argument("--cached", action="store_true", help="build nothing, end with 3 when one is missing")
-    arguments = parser.parse_args()
+@click.command(help=__doc__, epilog=f"Groups: {', '.join(GROUPS)}. Without a name, all.")
+@click.argument("names", nargs=-1, metavar="[GROUP|NAME]...")
+@click.option("--cached", is_flag=True, help="build nothing, end with 3 when one is missing")
+def main(names: tuple[str, ...], cached: bool) -> None:
     try:
-        missing = [program for program in chosen(arguments.names) if not is_built(program)]
-        if arguments.cached:
+        missing = [program for program in chosen(names) if not is_built(program)]
+        if cached:
             print("\n".join(f"not built yet: {program.name}" for program in missing), end="\n" if missing else "")
-            return 3 if missing else 0
+            sys.exit(3 if missing else 0)
         for program in missing:
             print(f"building {program.name} …", flush=True)
             started = time.monotonic()
@@ -198,12 +198,11 @@ def main() -> int:
             print(f"  {program.name}: {time.monotonic() - started:.0f} s", flush=True)
     except Missing as problem:
         print(problem, file=sys.stderr)
-        return 2
+        sys.exit(2)
     except subprocess.CalledProcessError as problem:
         print(f"the build failed: {problem}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""Put together what one image holds: `python -m tools.image.assemble NAME FOLDER`.
+"""Put together what one image holds, in FOLDER.
 
 NAME is a function (billing-withdraw), an owner (billing: all its functions in one process), triggers or jobs. The
 code is found by following the imports from what the image starts. So an image changes when code that it runs changes,
@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import NamedTuple
+
+import click
 
 from triggers.stack import ROOT, Function, load
 
@@ -146,12 +148,13 @@ def _copy(path: Path, target: Path) -> None:
     shutil.copyfile(path, target)
 
 
-def main() -> None:
-    """The command: ends with one line when there is no such image."""
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m tools.image.assemble NAME FOLDER")
+@click.command(help=__doc__)
+@click.argument("name")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def main(name: str, folder: Path) -> None:
+    """See the module's text; ends with one line when there is no such image."""
     try:
-        assemble(sys.argv[1], Path(sys.argv[2]))
+        assemble(name, folder)
     except Unknown as problem:
         sys.exit(str(problem))
 

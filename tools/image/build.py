@@ -1,15 +1,15 @@
-"""Build images with docker, podman or buildah, whichever works here: `python -m tools.image.build [NAME...]`.
+"""Build images with docker, podman or buildah, whichever works here.
 
-Without a NAME all are built: every function, every owner's bundle, triggers and jobs. What follows `--` goes to the
-builder as it is: `python -m tools.image.build billing -- --no-cache`.
+Each NAME is a function, an owner (all its functions in one image), triggers or jobs. Without one all are built.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+
+import click
 
 from tools.image.assemble import Unknown, contents, names
 from triggers.stack import ROOT
@@ -52,36 +52,26 @@ def _run(command: list[str]) -> None:
         raise NotBuilt(f"failed, see above: {' '.join(command)}")
 
 
-def main() -> None:
-    """The command: ends with one line when something is missing or fails."""
-    own, more = _split(sys.argv[1:])
-    options = _parser().parse_args(own)
+@click.command(help=__doc__)
+@click.argument("wanted", nargs=-1, metavar="[NAME]...")
+@click.option("--registry", default=REGISTRY, show_default=True, help="what goes before the name")
+@click.option("--version", default=VERSION, show_default=True, help="what goes behind it")
+@click.option("--builder", "engine", type=click.Choice(list(WORKS)), help="do not look for one that works")
+@click.option("--with", "more", multiple=True, metavar="OPTION", help="an option for the builder: --with=--no-cache")
+@click.option("--push", is_flag=True, help="push what was built")
+def main(
+    wanted: tuple[str, ...], registry: str, version: str, engine: str | None, more: tuple[str, ...], push: bool
+) -> None:
+    """See the module's text; ends with one line when something is missing or fails."""
     try:
-        wanted = [name for name in options.names or names() if contents(name)]
-        engine = options.builder or builder()
-        for name in wanted:
-            tagged = build(name, engine, options.registry, options.version, more)
-            if options.push:
+        found = [name for name in wanted or names() if contents(name)]
+        engine = engine or builder()
+        for name in found:
+            tagged = build(name, engine, registry, version, more)
+            if push:
                 _run([engine, "push", tagged])
     except (NotBuilt, Unknown) as problem:
         sys.exit(str(problem))
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:at], arguments[at + 1 :]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.image.build", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="a function, an owner, triggers or jobs")
-    parser.add_argument("--registry", default=REGISTRY, help="what goes before the name (%(default)s)")
-    parser.add_argument("--version", default=VERSION, help="what goes behind it (%(default)s)")
-    parser.add_argument("--builder", choices=WORKS, help="do not look for one that works")
-    parser.add_argument("--push", action="store_true", help="push what was built")
-    return parser
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ class Store:
     def build(self, *names: str) -> subprocess.CompletedProcess:
         """Build images with the project's own command."""
         command = [sys.executable, "-m", "tools.image.build", "--builder", "buildah", "--registry", REGISTRY]
-        command += ["--version", VERSION, *names, "--", *self.options]
+        command += ["--version", VERSION, *names, *(f"--with={option}" for option in self.options)]
         return subprocess.run(command, cwd=ROOT, env=os.environ | self.environment, capture_output=True, text=True)
 
     @contextmanager
