@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from schemas.answers import AdminEnvelope, Envelope
-from schemas.fields import Email, FilledText, Phone, Text, UserName, Whole, Wire
+from schemas.fields import Email, FilledText, Phone, Text, UserName, Whole, Wire, listed
 
 # The upper limit keeps the work of hashing small, whatever is sent.
 Password = Annotated[str, Field(min_length=1, max_length=128)]
@@ -99,7 +99,7 @@ class RoleChoice(Wire):
         return self
 
 
-RoleChoices = Annotated[list[RoleChoice], Field(max_length=100)]
+RoleChoices = Annotated[list[RoleChoice], Field(max_length=100), listed(0, 100, "roles")]
 
 
 class NewRole(Wire):
@@ -135,7 +135,7 @@ class NewPassword(Wire):
     password: Password
 
 
-class UserIds(RootModel[Annotated[list[Id], Field(max_length=1000)]]):
+class UserIds(RootModel[Annotated[list[Id], Field(max_length=1000), listed(0, 1000, "ids")]]):
     """Which users: a JSON list of ids."""
 
 

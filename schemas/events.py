@@ -7,9 +7,9 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from schemas.fields import Amount, Count, Day, DishId, Email, Hour, Money, OrderId, Text, UserName, Wire, some_dishes
+from schemas.fields import SOME_DISHES, Amount, Count, Day, DishId, Email, Hour, Money, OrderId, Text, UserName, Wire
 
 PREFIX = "homework.arch."
 ALL: dict[str, type["EventData"]] = {}
@@ -103,7 +103,7 @@ class OrderFacts(EventData):
     amount: Amount
     discount: Money
     quantity: Count
-    dishs: Annotated[tuple[Dish, ...], AfterValidator(some_dishes)] = Field(
+    dishs: Annotated[tuple[Dish, ...], SOME_DISHES] = Field(
         json_schema_extra={"minItems": 1, "maxItems": 100}
     )
     delivery_date: Day

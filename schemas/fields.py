@@ -35,9 +35,16 @@ class Wire(BaseModel):
     )
 
 
+# A number in a string, as JSON writes numbers: Python would take `1_000.50`, `٣.٥0` and blanks too.
+NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
+DIGITS = re.compile(r"-?[0-9]{1,19}")
+
+
 def _decimal(value: Any) -> Decimal:
     """An exact amount from a JSON number or a number in a string."""
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        raise ValueError("expected a number with at most two places")
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
         raise ValueError("expected a number with at most two places")
     try:
         amount = Decimal(str(value))
@@ -71,10 +78,15 @@ Amount = Annotated[
 Money = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_not_negative), _money_schema(minimum=0)]
 
 
-def _whole(value: Any) -> Any:
-    if isinstance(value, bool) or (isinstance(value, Decimal) and value != int(value)):
-        raise ValueError("expected a whole number")
-    return value
+def _whole(value: Any) -> int:
+    """An int from a JSON number without places or, as clients of old send it, from its digits in a string."""
+    if isinstance(value, str) and DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("expected a whole number")
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -104,11 +116,18 @@ Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()\-]{0,30}$")]
 OrderId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
-def some_dishes(dishs: tuple) -> tuple:
-    """Looked at when every dish is good: a wrong one is not told to be missing too."""
-    if not 1 <= len(dishs) <= 100:
-        raise ValueError("expected 1 to 100 dishes")
-    return dishs
+def listed(least: int, most: int, what: str) -> BeforeValidator:
+    """A limit of a list that is looked at before its items are: a million of them are refused, not read."""
+
+    def limit(items: Any) -> Any:
+        if isinstance(items, list | tuple) and not least <= len(items) <= most:
+            raise ValueError(f"expected {least} to {most} {what}")
+        return items
+
+    return BeforeValidator(limit)
+
+
+SOME_DISHES = listed(1, 100, "dishes")
 
 
 def _day(value: Any) -> Any:
@@ -122,9 +141,14 @@ def _day(value: Any) -> Any:
         raise ValueError("expected a day of the calendar as dd.MM.yyyy") from None
 
 
+def told_day(day: date) -> str:
+    """As dd.MM.yyyy; the C library writes a year before 1000 with fewer digits."""
+    return f"{day:%d.%m}.{day.year:04}"
+
+
 Day = Annotated[
     date,
     BeforeValidator(_day),
-    PlainSerializer(lambda day: day.strftime(DAY), return_type=str),
+    PlainSerializer(told_day, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d{2}\.\d{2}\.\d{4}$", "examples": ["03.02.2023"]}),
 ]

@@ -1,10 +1,12 @@
 """What notification's REST methods take and give."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from schemas.answers import Envelope
 from schemas.billing import UserQuery
-from schemas.fields import OrderId, Wire
+from schemas.fields import OrderId, Wire, listed
 
 __all__ = ["Mail", "Mails", "MissingMails", "OrderIds", "UserQuery"]
 
@@ -27,7 +29,7 @@ class Mails(Envelope):
 class OrderIds(Wire):
     """Orders that have ended."""
 
-    order_ids: list[OrderId] = Field(max_length=1000)
+    order_ids: Annotated[list[OrderId], Field(max_length=1000), listed(0, 1000, "orders")]
 
 
 class MissingMails(Wire):

@@ -1,23 +1,18 @@
 """What order's REST methods take and give."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from schemas.answers import Envelope, Simple, ToldMoney
-from schemas.fields import Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Text, Wire, some_dishes
-
-
-def _digits(value: Any) -> Any:
-    """Clients of old also send whole numbers as text."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+from schemas.fields import SOME_DISHES, Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Text, Wire
 
 
 class OrderedDish(Wire):
     """So many portions of a dish of the menu."""
 
-    menu_id: Annotated[DishId, BeforeValidator(_digits)]
-    count: Annotated[Count, BeforeValidator(_digits)]
+    menu_id: DishId
+    count: Count
 
 
 class OrderRequest(Wire):
@@ -26,13 +21,13 @@ class OrderRequest(Wire):
     msg_id: Annotated[FilledText, Field(max_length=100)]
     amount: Amount
     discount: Money = Field(default=0, validate_default=True)
-    quantity: Annotated[Count, BeforeValidator(_digits)] = 1
+    quantity: Count = 1
     user_name: Text | None = None
-    dishs: Annotated[tuple[OrderedDish, ...], AfterValidator(some_dishes)] = Field(
+    dishs: Annotated[tuple[OrderedDish, ...], SOME_DISHES] = Field(
         json_schema_extra={"minItems": 1, "maxItems": 100}
     )
     delivery_date: Day
-    delivery_hour: Annotated[Hour, BeforeValidator(_digits)]
+    delivery_hour: Hour
 
 
 class OrderTaken(Simple):

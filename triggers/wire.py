@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from functions.shared import exact_json
-from functions.shared.events import BATCH, PLAIN, STRUCTURED, Unacceptable
+from functions.shared.events import BATCH, LARGEST_BATCH, PLAIN, STRUCTURED, Unacceptable
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.traces import Trace
 from triggers.amqp import Message
@@ -28,6 +28,7 @@ ROUTED = ("id", "source", "type", "subject")
 SHORT = 255
 LONGEST_VALUE = 2700
 MOST_ATTRIBUTES = 40
+SHOWN = 80
 # What a header cannot carry as it is; CloudEvents has it percent-encoded. Blanks inside stay as they are, because
 # the Python SDK, on which functions stand, does not decode.
 NOT_IN_A_HEADER = re.compile(r"^ +| +$|[^ -$&-~]+")
@@ -86,7 +87,7 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: T
         if size > longest:
             raise Unacceptable(f"{name}: expected at most {longest} bytes, got {size}")
         if name not in USUAL and not NAME.fullmatch(name):
-            raise Unacceptable(f"{name!r}: expected a name of lower-case letters and digits")
+            raise Unacceptable(f"{name[:SHOWN]!r}: expected a name of lower-case letters and digits")
         if name in ROUTED and not PLAIN.fullmatch(value):
             raise Unacceptable(
                 f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r}"
@@ -129,7 +130,7 @@ def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
     attributes = {
-        name: value if isinstance(value, str) else json.dumps(value)
+        name: _scalar(name, value)
         for name, value in item.items()
         if name not in ("data", "data_base64") and value is not None
     }
@@ -139,11 +140,22 @@ def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
     return checked({"datacontenttype": JSON, **attributes}, data, trace=trace)
 
 
+def _scalar(name: str, value: Any) -> str:
+    """An attribute as text: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#22-type-system-mapping"""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | int):
+        return json.dumps(value)
+    raise Unacceptable(f"{name[:SHOWN]}: expected a text, a whole number, true or false")
+
+
 def from_batch(body: bytes) -> list[WireEvent]:
     """The events of a batch. Raises Unacceptable when one of them is none."""
     items = _json(body)
     if not isinstance(items, list):
         raise Unacceptable(f"expected a JSON list of CloudEvents, got {type(items).__name__}")
+    if len(items) > LARGEST_BATCH:
+        raise Unacceptable(f"expected at most {LARGEST_BATCH} events in a batch, got {len(items)}")
     return [from_object(item) for item in items]
 
 

@@ -24,6 +24,10 @@ IDS = uuid.UUID("6f1d3c1a-7f0e-4d53-9d5b-3a2f6f0f8a11")
 # Header values travel unencoded through Knative's broker: printable ASCII without blank, quote, percent.
 PLAIN = re.compile(r"[!#$&-~]{1,512}")
 
+# More come as several batches: a sender needs no more, and what a batch takes is bounded.
+LARGEST_BATCH = 1000
+SHOWN = 80
+
 
 class Unacceptable(Exception):
     """What came is not a CloudEvent that anybody could ever handle; the text says what was expected."""
@@ -69,6 +73,8 @@ def from_request(request: Request, any_data: bool = False) -> tuple[list[CloudEv
         items = _json(request.body)
         if not isinstance(items, list):
             raise Unacceptable("expected a JSON list of CloudEvents, as batched mode has it")
+        if len(items) > LARGEST_BATCH:
+            raise Unacceptable(f"expected at most {LARGEST_BATCH} events in a batch, got {len(items)}")
         return [_from_object(item) for item in items], True
     if request.mimetype == STRUCTURED:
         return [from_text(request.body)], False
@@ -113,10 +119,10 @@ def _from_binary(request: Request, read_data: Callable[[bytes], Any]) -> CloudEv
 
 def _plain(event: CloudEvent) -> CloudEvent:
     for name in ("id", "source", "type"):
-        if not PLAIN.fullmatch(str(event.get(name) or "")):
+        value = event.get(name)
+        if not isinstance(value, str) or not PLAIN.fullmatch(value):
             raise Unacceptable(
-                f"{name}: expected printable ASCII without blanks, quotes or percent signs, "
-                f"got {event.get(name)!r}"
+                f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r:.{SHOWN}}"
             )
     return event
 

@@ -35,6 +35,8 @@ from functions.shared.telemetry.logs import log, milliseconds_since
 from functions.shared.telemetry.metrics import Counter
 from functions.shared.validation_errors import explain
 
+# What the ingress takes; a batch with more goes one by one.
+LARGEST_BODY = 1024 * 1024
 # Others may be faster more than once, where many orders want the same: the last courier of an hour, for example.
 BEATEN_AT_MOST = 5
 
@@ -80,7 +82,7 @@ class Contract:
         except ValidationError as problem:
             raise events.Unacceptable(f"data of {event['id']}: {explain(problem, hide=('email',))}") from None
         if event.get("subject") not in (None, data.subject):
-            raise events.Unacceptable(f"subject: expected {data.subject} as in data, got {event['subject']}")
+            raise events.Unacceptable(f"subject: expected {data.subject} as in data, got {str(event['subject'])[:80]}")
         event["subject"] = data.subject
         return data
 
@@ -112,9 +114,8 @@ def step(function: Callable) -> Callable[[Request], Answer]:
     def too_large(_: Request) -> Answer:
         return _Run(name, contract, function, counts).refuse(TooLarge("the body is larger than a step takes"))
 
-    started = instrumented(
-        function, handle, spans=False, needs_database=contract.decides, too_large=too_large
-    )
+    body = {"largest": LARGEST_BODY, "too_large": too_large}
+    started = instrumented(function, handle, needs_database=contract.decides, spans=False, **body)
     started.contract = contract
     # Without a decision it waits for nothing: a server may call it without a thread.
     started.blocks = contract.decides

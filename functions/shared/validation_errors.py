@@ -6,14 +6,20 @@ from pydantic import ValidationError
 
 SECRET_WORDS = ("password", "token", "secret")
 SHOWN = 80
+# Who sends a list of wrong things learns about the first of them; an answer does not grow with what was sent.
+MOST_TOLD = 20
 
 
 def explain(problem: ValidationError, hide: tuple[str, ...] = ()) -> str:
-    """All wrong fields in one text, as clients know the fields: `dishs.0.menuId: expected ..., got 'x'`.
+    """The wrong fields in one text, as clients know the fields: `dishs.0.menuId: expected ..., got 'x'`.
+
+    Twenty of them at the most, and then how many more there are.
 
     `hide` names fields, beside the secret ones, whose values stay out: for texts that end up in a log.
     """
-    return "; ".join(_one(error, (*SECRET_WORDS, *hide)) for error in problem.errors(include_url=False))
+    told = [_one(error, (*SECRET_WORDS, *hide)) for error in problem.errors(include_url=False)[:MOST_TOLD]]
+    more = problem.error_count() - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
 
 
 def _one(error: dict[str, Any], hidden: tuple[str, ...]) -> str:
@@ -39,7 +45,7 @@ def _got(error: dict[str, Any], hidden: bool) -> str:
     if isinstance(error["input"], dict | list):
         return f"got {'an object' if isinstance(error['input'], dict) else 'a list'}"
     shown = {None: "null", True: "true", False: "false"}.get(error["input"]) if _is_word(error["input"]) else None
-    text = shown or (repr(error["input"]) if isinstance(error["input"], str) else str(error["input"]))
+    text = shown or (repr(error["input"][: SHOWN + 1]) if isinstance(error["input"], str) else str(error["input"]))
     return f"got {text if len(text) <= SHOWN else text[:SHOWN] + '…'}"
 
 

@@ -176,7 +176,7 @@ def test_all_missing_fields_are_named_at_once(ask, guest, path, fields):
 @pytest.mark.parametrize(
     ("dish", "reason"),
     [
-        ({"menuId": "x", "count": 1}, "dishs.0.menuId: expected a valid integer"),
+        ({"menuId": "x", "count": 1}, "dishs.0.menuId: expected a whole number"),
         ({"menuId": 0, "count": 1}, "dishs.0.menuId: expected greater than or equal to 1, got 0"),
         ({"menuId": 1.5, "count": 1}, "dishs.0.menuId: expected a whole number, got 1.5"),
         ({"menuId": True, "count": 1}, "dishs.0.menuId: expected a whole number, got true"),

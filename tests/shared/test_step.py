@@ -97,7 +97,7 @@ def test_two_equal_events_at_once_have_one_effect_and_one_answer(billing):
         ),
         ({"subject": "other"}, "subject: expected w1 as in data, got other"),
         ({"data_": {"amount": "x"}}, "amount: expected"),
-        ({"data_": {"quantity": None}}, "quantity: expected a valid integer, got null"),
+        ({"data_": {"quantity": None}}, "quantity: expected a whole number, got null"),
         ({"data_": {"dishs": []}}, "dishs: "),
         ({"id": ""}, "id: expected printable ASCII without blanks, quotes or percent signs, got ''"),
         ({"source": "a b"}, "source: expected printable ASCII"),

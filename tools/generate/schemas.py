@@ -321,7 +321,7 @@ RESPONSES = {
     "MethodNotAllowed": _error("Another method is expected.", "FrameworkError", Allow="the method"),
     "NotTheClient": _error("No credentials of the client, or wrong ones.", "OAuthError"),
     "OAuthBadRequest": _error("The text names the field, what was expected and what came.", "OAuthError"),
-    "TooLarge": _error("The body is larger than 1 MiB.", "FrameworkError"),
+    "TooLarge": _error("The body is larger than 128 KiB.", "FrameworkError"),
     "Unauthorized": _error("No token, a wrong or an expired one.", "OAuthError", WWW_Authenticate="the scheme"),
     "Unavailable": _error("Nothing was done; ask again.", "FrameworkError", Retry_After="seconds"),
     "UnsupportedMediaType": _error("Another content type is expected.", "FrameworkError", Accept_Post="the type"),

@@ -57,7 +57,8 @@ def extract(get: Callable[[str], object]) -> Trace | None:
     traceparent, tracestate = get("traceparent"), get("tracestate") or ""
     if not isinstance(traceparent, str) or not TRACEPARENT.fullmatch(traceparent):
         return None
-    return Trace(traceparent, tracestate if TRACESTATE.fullmatch(str(tracestate)) else "")
+    is_good = isinstance(tracestate, str) and TRACESTATE.fullmatch(tracestate)
+    return Trace(traceparent, tracestate if is_good else "")
 
 
 def current() -> Trace | None:

@@ -110,7 +110,7 @@ def test_an_unknown_role_is_refused_by_its_name(administer, made, role, named):
         ("/users/edit", {"firstName": "A"}, "username: expected a value"),
         ("/users/edit", {"username": "a", "email": "b"}, "email: expected"),
         ("/password", {"id": 1}, "password: expected a value"),
-        ("/password", {"id": "x", "password": "y"}, "id: expected a valid integer"),
+        ("/password", {"id": "x", "password": "y"}, "id: expected a whole number"),
         ("/password", {"id": 2**63, "password": "y"}, "id: expected"),
         ("/roles", {}, "name: expected a value"),
         ("/roles", {"name": " "}, "name: expected a text that is not blank"),
