@@ -82,7 +82,8 @@ class Contract:
         except ValidationError as problem:
             raise events.Unacceptable(f"data of {event['id']}: {explain(problem, hide=('email',))}") from None
         if event.get("subject") not in (None, data.subject):
-            raise events.Unacceptable(f"subject: expected {data.subject} as in data, got {str(event['subject'])[:80]}")
+            got = str(event["subject"])[:80]
+            raise events.Unacceptable(f"subject: expected {data.subject} as in data, got {got}")
         event["subject"] = data.subject
         return data
 

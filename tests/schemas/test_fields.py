@@ -31,7 +31,8 @@ def test_money_in_a_string_is_read_as_json_reads_numbers(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["1_000.50", "٣.٥0", "３", " 1", "1 ", "1\n", "+1", "1,5", "1.", ".5", "", "1e", "0x1", "NaN", "Infinity", "½"]
+    "text",
+    ["1_000.50", "٣.٥0", "３", " 1", "1 ", "1\n", "+1", "1,5", "1.", ".5", "", "1e", "0x1", "NaN", "Infinity", "½"],
 )
 def test_money_in_any_other_writing_is_refused(text):
     assert refusal(Amount, text).startswith("expected a number with at most two places")
@@ -48,7 +49,9 @@ def test_a_whole_number_may_come_in_its_digits(value):
     assert (5, int) == (read(Count, value), type(read(Count, value)))
 
 
-@pytest.mark.parametrize("value", ["1_0", "٥", " 5", "5 ", "+5", "5.0", "", "x", None, True, 5.5, Decimal("5.5"), [], {}])
+@pytest.mark.parametrize(
+    "value", ["1_0", "٥", " 5", "5 ", "+5", "5.0", "", "x", None, True, 5.5, Decimal("5.5"), [], {}]
+)
 def test_anything_else_is_no_whole_number(value):
     assert refusal(DishId, value).startswith("expected a whole number, got")
 

@@ -102,6 +102,11 @@ def test_two_equal_events_at_once_have_one_effect_and_one_answer(billing):
         ({"id": ""}, "id: expected printable ASCII without blanks, quotes or percent signs, got ''"),
         ({"source": "a b"}, "source: expected printable ASCII"),
         ({"specversion": "7"}, "expected a CloudEvent 1.0"),
+        ({"id": 5}, "id: expected printable ASCII without blanks, quotes or percent signs, got 5"),
+        ({"type": None}, "type: expected printable ASCII"),
+        ({"traceparent": 7, "subject": {}}, "subject: expected w1 as in data, got {}"),
+        ({"data_": {"quantity": Decimal("1e399")}}, "quantity: expected less than or equal to 10000"),
+        ({"data_": {"dishs": [{}] * 101}}, "dishs: expected 1 to 100 dishes, got a list"),
     ],
 )
 @pytest.mark.usefixtures("billing")
@@ -121,7 +126,9 @@ def test_an_event_that_can_never_be_handled_is_500_never_with_a_reason(changes, 
         ("{}", {"Content_Type": "application/json"}, "expected a CloudEvent: ce-specversion, ce-type, ce-source"),
         ("{", {"ce_specversion": "1.0", "ce_id": "1", "ce_type": "x", "ce_source": "x"}, "with JSON data"),
         ("[" * 100_000, {"Content_Type": STRUCTURED}, "expected JSON, got something else"),
-        ("x" * (8 * 1024 * 1024 + 1), {"Content_Type": STRUCTURED}, ""),
+        ("x" * (1024 * 1024 + 1), {"Content_Type": STRUCTURED}, "the body is larger than a step takes"),
+        ("[" + ",".join(["{}"] * 1001) + "]", {"Content_Type": BATCH}, "expected at most 1000 events in a batch"),
+        ('{"data":1e500000}', {"Content_Type": STRUCTURED}, "expected JSON, got something else"),
     ],
 )
 @pytest.mark.usefixtures("billing")

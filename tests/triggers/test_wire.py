@@ -109,6 +109,10 @@ def test_a_required_attribute_that_is_missing_is_named(name):
         ({"Upper": "x"}, "'Upper': expected a name of lower-case letters and digits"),
         ({"data_base64": "%%%"}, "data_base64: expected base64, got something else"),
         ({"data_base64": 5}, "data_base64: expected base64, got something else"),
+        ({"note": 1.5}, "note: expected a text, a whole number, true or false"),
+        ({"note": [1]}, "note: expected a text, a whole number, true or false"),
+        ({"note": {}}, "note: expected a text, a whole number, true or false"),
+        ({"note": "\ud800"}, "expected JSON, got something else: a text has one half of a surrogate pair"),
     ],
 )
 def test_what_is_wrong_with_an_event_is_told(changes, text):
@@ -125,11 +129,25 @@ def test_what_is_wrong_with_an_event_is_told(changes, text):
         (b"\xff\xfe", "expected JSON, got something else"),
         (b'{"id": NaN}', "expected JSON, got something else"),
         (b"[" * 100_000, "expected JSON, got something else"),
+        (b'{"data":"\\ud800"}', "expected JSON, got something else: a text has one half"),
+        (b'{"data":1e99999999999999999999}', "expected JSON, got something else: a number"),
     ],
 )
 def test_a_structured_body_that_is_no_event_is_refused(body, text):
     with pytest.raises(Unacceptable, match=text):
         wire.from_http(STRUCTURED, body)
+
+
+def test_a_batch_has_its_limit():
+    items = b",".join([b"{}"] * 1001)
+    with pytest.raises(Unacceptable, match="expected at most 1000 events in a batch, got 1001"):
+        wire.from_batch(b"[" + items + b"]")
+
+
+def test_a_refusal_shows_no_more_than_the_beginning_of_a_name():
+    with pytest.raises(Unacceptable) as raised:
+        structured(**{"x" * 100_000: "x"})
+    assert len(str(raised.value)) < 200
 
 
 def test_a_request_that_is_no_event_is_told_both_ways_to_send_one():
