@@ -141,7 +141,7 @@ def _day(value: Any) -> Any:
         raise ValueError("expected a day of the calendar as dd.MM.yyyy") from None
 
 
-def told_day(day: date) -> str:
+def day_text(day: date) -> str:
     """As dd.MM.yyyy; the C library writes a year before 1000 with fewer digits."""
     return f"{day:%d.%m}.{day.year:04}"
 
@@ -149,6 +149,6 @@ def told_day(day: date) -> str:
 Day = Annotated[
     date,
     BeforeValidator(_day),
-    PlainSerializer(told_day, return_type=str),
+    PlainSerializer(day_text, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^\d{2}\.\d{2}\.\d{4}$", "examples": ["03.02.2023"]}),
 ]

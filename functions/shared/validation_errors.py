@@ -17,9 +17,9 @@ def explain(problem: ValidationError, hide: tuple[str, ...] = ()) -> str:
 
     `hide` names fields, beside the secret ones, whose values stay out: for texts that end up in a log.
     """
-    told = [_one(error, (*SECRET_WORDS, *hide)) for error in problem.errors(include_url=False)[:MOST_TOLD]]
-    more = problem.error_count() - len(told)
-    return "; ".join([*told, f"and {more} more"] if more else told)
+    shown = [_one(error, (*SECRET_WORDS, *hide)) for error in problem.errors(include_url=False)[:MOST_TOLD]]
+    more = problem.error_count() - len(shown)
+    return "; ".join([*shown, f"and {more} more"] if more else shown)
 
 
 def _one(error: dict[str, Any], hidden: tuple[str, ...]) -> str:

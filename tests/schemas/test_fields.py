@@ -86,9 +86,9 @@ def test_a_list_that_is_too_long_is_refused_before_its_items_are_looked_at(model
 
 
 def test_wrong_fields_are_told_up_to_a_number_and_counted_beyond():
-    told = refusal(OrderIds, {"orderIds": ["a b"] * 1000}).split("; ")
-    assert (MOST_TOLD + 1, "and 980 more") == (len(told), told[-1])
-    assert told[0].startswith("orderIds.0: expected")
+    parts = refusal(OrderIds, {"orderIds": ["a b"] * 1000}).split("; ")
+    assert (MOST_TOLD + 1, "and 980 more") == (len(parts), parts[-1])
+    assert parts[0].startswith("orderIds.0: expected")
 
 
 def test_a_long_value_is_shown_by_its_beginning():
