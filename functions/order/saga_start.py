@@ -8,10 +8,11 @@ from pydantic import Field
 from functions.shared import events, exact_json
 from functions.shared.settings import Settings
 from schemas.events import NewOrder
+from schemas.order import OrderRequest
 
 SOURCE = "/order/submit"
-# What the order's row keeps of the request; user, msgId and email have columns of their own.
-REQUEST = {"msg_id", "amount", "discount", "quantity", "user_name", "dishs", "delivery_date", "delivery_hour"}
+# What the order's row keeps: every field that a client may send.
+REQUEST = set(OrderRequest.model_fields)
 
 
 class SagaSettings(Settings):

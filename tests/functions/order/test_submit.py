@@ -6,6 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from functions.order.saga_start import REQUEST
+from functions.shared import exact_json
+from schemas.order import OrderRequest
 from tests.clients import order_of, without
 from tests.functions.paths import (
     OK,
@@ -54,6 +57,47 @@ def test_the_same_message_with_another_body_is_refused(ask, guest, database, cha
     assert answer.json == error("msgId: expected a new one for another order, got one that was used before")
     rows = database("order").rows('SELECT order_id FROM "order".orders WHERE username = :name', name=guest.username)
     assert [row.order_id for row in rows] == [first]
+
+
+@pytest.fixture
+def keep(database):
+    """Keep an order's request in another form, as other versions of the code do."""
+    row = 'SELECT request FROM "order".orders WHERE order_id = :id'
+    write = 'UPDATE "order".orders SET request = :request WHERE order_id = :id'
+
+    def change(order_id, edit):
+        kept = edit(exact_json.loads(database("order").value(row, id=order_id)))
+        database("order").rows(write, id=order_id, request=kept if isinstance(kept, str) else exact_json.dumps(kept))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda kept: without(kept, "quantity"),
+        lambda kept: dict(reversed(kept.items())),
+        lambda kept: kept | {"fieldOfTomorrow": None},
+        lambda kept: exact_json.dumps(kept, indent=2),
+    ],
+    ids=["a field fewer", "another order", "a field more", "another layout"],
+)
+def test_an_order_that_another_version_has_kept_is_still_the_same(ask, guest, keep, edit):
+    order = order_of(guest, quantity=None)
+    first = ask(ORDER, guest, order)
+    keep(first.json["orderId"], edit)
+    assert first.text == ask(ORDER, guest, order).text
+    assert ask(ORDER, guest, order | {"quantity": 2}).json["status"] == "ERROR"
+
+
+def test_an_order_that_cannot_be_read_is_another_one(ask, guest, keep):
+    order = order_of(guest)
+    keep(ask(ORDER, guest, order).json["orderId"], lambda kept: kept | {"deliveryHour": 99})
+    assert ask(ORDER, guest, order).json["error"].startswith("msgId: expected a new one")
+
+
+def test_a_row_keeps_every_field_that_a_client_may_send():
+    assert set(OrderRequest.model_fields) == REQUEST
 
 
 def test_the_same_message_of_another_user_is_another_order(ask, guest, new_user):
