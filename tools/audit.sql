@@ -26,6 +26,18 @@ HAVING c.balance <> coalesce(sum(l.amount), 0);
 -- A balance is never negative.
 SELECT username, balance FROM billing.clients WHERE balance < 0;
 
+-- name: refund_does_not_fit
+-- Whatever is held for orders could go back now: the column of balances has digits enough for both.
+WITH held AS (
+    SELECT username, sum(amount) AS held FROM billing.charges
+     WHERE status = 'Ok' AND refunded_at IS NULL GROUP BY username
+)
+SELECT username, c.balance, h.held
+  FROM billing.clients c JOIN held h USING (username)
+  JOIN information_schema.columns d
+    ON (d.table_schema, d.table_name, d.column_name) = ('billing', 'clients', 'balance')
+ WHERE c.balance + h.held >= power(CAST(10 AS numeric), d.numeric_precision - d.numeric_scale);
+
 -- name: charge_differs_from_movements
 -- An order whose money was taken has one sale movement; one whose money went back has one refund; others have none.
 SELECT order_id, c.status, c.amount, c.refunded_at, s.amount AS sale, r.amount AS refund
