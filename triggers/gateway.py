@@ -36,6 +36,7 @@ from triggers.server import Lifespan, serve
 from triggers.stack import Function, load
 
 LARGEST_BODY = 1024 * 1024
+UNCERTAIN = "No answer came: nobody knows whether it was done"
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION = {
     b"connection",
@@ -127,7 +128,11 @@ class Gateway:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in _kept(scope["headers"])]
         try:
             answer = await self._client.request(scope["method"], target, path, headers, body)
-        except (NotReached, Lost, ValueError) as problem:
+        except Lost as problem:
+            # It may have been done: an answer that says "ask again" would have it done twice.
+            log("no answer", level=WARNING, function=function.name, reason=str(problem))
+            return await _refuse(scope, send, 504, message=UNCERTAIN)
+        except (NotReached, ValueError) as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
             return await _refuse(scope, send, 503, {"Retry-After": "1"})
         headers = [*_kept(answer.pairs), *_length(answer, scope["method"])]
@@ -146,11 +151,14 @@ def _kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]
     return ((name, value) for name, value in pairs if name.lower() not in OF_THE_CONNECTION)
 
 
-async def _refuse(scope: Scope, send: Send, status: int, headers: dict[str, str] | None = None) -> int:
+async def _refuse(
+    scope: Scope, send: Send, status: int, headers: dict[str, str] | None = None, message: str | None = None
+) -> int:
     body = {
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "status": status,
         "error": HTTPStatus(status).phrase,
+        **({"message": message} if message else {}),
         "path": scope["path"],
     }
     await send_answer(send, json_answer(body, status, headers), scope["method"] == "HEAD")

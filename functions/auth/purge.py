@@ -1,9 +1,7 @@
 """Delete the logins that ended long ago."""
 
+from functions.shared import retention
 from functions.shared.cron import scheduled
-from functions.shared.database import transaction
-
-BATCH = 500
 
 FORGET = """
     DELETE FROM logins
@@ -16,13 +14,4 @@ FORGET = """
 @scheduled()
 def purge() -> dict[str, int]:
     """A day after its last refresh token ran out, a login is of no use to anybody."""
-    forgotten = last = _forget()
-    while last == BATCH:
-        last = _forget()
-        forgotten += last
-    return {"logins": forgotten}
-
-
-def _forget() -> int:
-    with transaction() as db:
-        return len(db.rows(FORGET, batch=BATCH))
+    return {"logins": retention.purge(FORGET)}

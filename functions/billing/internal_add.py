@@ -1,6 +1,8 @@
 """Put money on any client's balance: the internal endpoint; balance_add.py is the public one."""
 
+from functions.billing.idempotency import INTERNAL, Moved, Once
 from functions.shared.database import Database
+from functions.shared.idempotency import IdempotencyKey
 from functions.shared.rest import rest
 from schemas.answers import Simple
 from schemas.billing import BalanceChange
@@ -28,6 +30,6 @@ def add(body: BalanceChange, db: Database) -> Simple:
 
 
 @rest("POST", "/billing-service/api/v1/internal/balance/add", caller="internal")
-def internal_add(body: BalanceChange, db: Database) -> Simple:
+def internal_add(body: BalanceChange, key: IdempotencyKey | None, db: Database) -> Moved:
     """Add to a client's balance."""
-    return add(body, db)
+    return Once(INTERNAL, key, "add", body).do(lambda: add(body, db), db)

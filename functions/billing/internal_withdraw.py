@@ -1,6 +1,8 @@
 """Take money off any client's balance: the internal endpoint; balance_withdraw.py is the public one."""
 
+from functions.billing.idempotency import INTERNAL, Moved, Once
 from functions.shared.database import Database
+from functions.shared.idempotency import IdempotencyKey
 from functions.shared.rest import rest
 from schemas.answers import Simple
 from schemas.billing import BalanceChange
@@ -27,6 +29,6 @@ def take(body: BalanceChange, db: Database) -> Simple:
 
 
 @rest("POST", "/billing-service/api/v1/internal/balance/withdraw", caller="internal")
-def internal_withdraw(body: BalanceChange, db: Database) -> Simple:
+def internal_withdraw(body: BalanceChange, key: IdempotencyKey | None, db: Database) -> Moved:
     """Withdraw from a client's balance."""
-    return take(body, db)
+    return Once(INTERNAL, key, "withdraw", body).do(lambda: take(body, db), db)

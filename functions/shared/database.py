@@ -27,6 +27,10 @@ class Unavailable(Exception):
     """No database now (away, starting, shutting down, full): nothing was done, try again later."""
 
 
+class Uncertain(Unavailable):
+    """The connection broke when a commit was on its way: nobody knows whether it was done."""
+
+
 class Conflict(Exception):
     """Another transaction was first (duplicate key, deadlock, lock timeout): nothing was done, try again."""
 
@@ -70,6 +74,7 @@ class _Prepared:
 
 Statement = tuple[str, dict[str, Any]]
 BEGIN: Statement = ("BEGIN", {})
+COMMIT: Statement = ("COMMIT", {})
 
 
 class Database:
@@ -94,6 +99,7 @@ class Database:
         self._prepared: dict[str, _Prepared] = {}
         self._after_commit: list[Callable[[], None]] = []
         self._begin = False
+        self._open = False
         self.broken = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -118,9 +124,11 @@ class Database:
         """Run statements in their order, in one trip, and give the rows of each."""
         begun, self._begin = self._begin, False
         sent = [BEGIN, *statements] if begun else statements
+        executed = False
         try:
             prepared = [self._prepare(sql) for sql, _ in sent]
             executions = [(one.statement, values) for one, (_, values) in zip(prepared, sent, strict=True)]
+            executed = True
             contexts = self._connection.execute(executions)
         except pg8000.native.DatabaseError as problem:
             error = _sorted_error(problem)
@@ -128,7 +136,10 @@ class Database:
             raise error from problem
         except BROKEN as problem:
             self.broken = True
-            raise Unavailable(f"the connection to PostgreSQL broke: {problem}") from problem
+            commits = executed and (statements[-1] == COMMIT or not (begun or self._open))
+            error = Uncertain if commits else Unavailable
+            raise error(f"the connection to PostgreSQL broke: {problem}") from problem
+        self._open = self._open or begun
         found = [one.rows(context) for one, context in zip(prepared, contexts, strict=True)]
         return found[1:] if begun else found
 
@@ -148,6 +159,7 @@ class Database:
             self._begin = False
         else:
             self.rows(how)
+            self._open = False
 
     @property
     def is_usable(self) -> bool:

@@ -4,6 +4,7 @@
 503 alone             this one was in another's way or came too early: it is sent again, others are not held up
 500 with X-Retry      never: it can never be handled, so our dispatcher makes it a dead letter at once
 500 alone             a bug: it may work the next time
+504                   nobody knows whether it was done, and doing it twice is not doing it once
 """
 
 from dataclasses import dataclass, field
@@ -44,12 +45,15 @@ UNAVAILABLE = Trouble("not_now", 503, RETRY_AFTER)
 CONFLICT = Trouble("not_now", 503)
 NOT_YET = Trouble("not_yet", 503)
 NEVER = Trouble("never", 500, NEVER_RETRY)
+UNCERTAIN = Trouble("not_known", 504)
 FAILED = Trouble("failed", 500, level=ERROR)
 
 
-def trouble_of(problem: Exception) -> Trouble:
-    """What `problem` means; an error that is not listed is a bug."""
+def trouble_of(problem: Exception, repeatable: bool = True) -> Trouble:
+    """What `problem` means, where doing it again changes nothing or does; an error that is not listed is a bug."""
     match problem:
+        case database.Uncertain() if not repeatable:
+            return UNCERTAIN
         case database.Unavailable() | Busy():
             return UNAVAILABLE
         case database.Conflict():
@@ -66,5 +70,7 @@ def report(trouble: Trouble, problem: Exception, function: str) -> None:
     """Tell the log; of what is not to happen, with its traceback."""
     if trouble.may_pass:
         log("not now", level=trouble.level, function=function, reason=str(problem))
+    elif trouble is UNCERTAIN:
+        log("not known", level=trouble.level, function=function, reason=str(problem))
     else:
         log("failed", level=ERROR, trace=True, function=function, reason=str(problem))

@@ -3,9 +3,9 @@
     @rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer")
     def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance: ...
 
-A parameter is filled by its annotation: a model is the body, Database a transaction, Caller the bearer; any other
-one is taken from the path (`/users/{id}`) by its name. With `autocommit` each statement is a transaction of its own:
-for methods that run one, which then is one trip to the database instead of two.
+A parameter is filled by its annotation: a model is the body, Database a transaction, Caller the bearer, an optional
+IdempotencyKey that header; any other one is taken from the path (`/users/{id}`) by its name. With `autocommit` each
+statement is a transaction of its own: for methods that run one, which then is one trip to the database and not two.
 """
 
 import inspect
@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
-from functions.shared import database, exact_json
+from functions.shared import database, exact_json, idempotency
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.database import Database
@@ -38,6 +38,7 @@ from schemas.answers import Timed
 Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
 ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
+ASK_WITH_A_KEY = f"Nobody knows whether it was done; with an {idempotency.HEADER} it is safe to ask again"
 # Of JSON, whose objects take up to thirty times their text: a thousand order ids are half of it, an order a tenth.
 LARGEST_BODY = 128 * 1024
 
@@ -99,6 +100,11 @@ class Route:
     body: type[BaseModel] | None
     gives: Any
     parameters: dict[str, Any]
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether doing it twice differs from doing it once, so that clients may name their request."""
+        return idempotency.Optional in self.parameters.values()
 
     def path_values(self, path: str) -> dict[str, str]:
         """The values of the path's placeholders, whatever the prefix under which the function is served."""
@@ -207,9 +213,17 @@ class _Call:
                 values[name] = caller
             elif hint is Request:
                 values[name] = self.request
+            elif hint == idempotency.Optional:
+                values[name] = self._key()
             elif hint not in (Database, self.route.body):
                 values[name] = self._from_path(name, hint, from_path)
         return values
+
+    def _key(self) -> idempotency.IdempotencyKey | None:
+        try:
+            return idempotency.IdempotencyKey.read(self.request.headers.get(idempotency.HEADER))
+        except ValueError as problem:
+            raise BadRequest(f"{idempotency.HEADER}: {problem}") from None
 
     def _from_path(self, name: str, hint: Any, found: dict[str, str]) -> Any:
         try:
@@ -260,15 +274,20 @@ class _Call:
     def _connected(self) -> AbstractContextManager[Database]:
         return database.autocommit() if self.route.autocommit else database.transaction()
 
+    def _may_come_again(self) -> bool:
+        """Whether doing it twice is doing it once."""
+        return not self.route.takes_key or self.request.headers.get(idempotency.HEADER) is not None
+
     def _trouble(self, problem: Exception) -> Answer:
         match problem:
             case BadRequest():
                 return json_answer(self.route.refusal(self.request, str(problem)), 400)
             case _ if hasattr(problem, "answer"):
                 return problem.answer()
-        trouble = trouble_of(problem)
+        trouble = trouble_of(problem, self._may_come_again())
         report(trouble, problem, self.route.name)
-        return json_answer(spring_error(self.request, trouble.status), trouble.status, trouble.headers)
+        message = ASK_WITH_A_KEY if trouble.status == 504 else None
+        return json_answer(spring_error(self.request, trouble.status, message), trouble.status, trouble.headers)
 
 
 def _rendered(result: Any) -> Answer:

@@ -156,15 +156,25 @@ def test_the_answer_to_head_has_the_functions_length_and_no_body(http, function)
     assert [("HEAD", "/function/look/users/7")] == reached(function)
 
 
-def test_a_function_that_never_answers_is_503_in_time_and_holds_up_nobody(http, function):
+def test_a_function_that_never_answers_is_504_in_time_and_holds_up_nobody(http, function):
     release = threading.Event()
     function.behave = lambda call: (release.wait(30) and 200, {}, b"") if "slow" in call.path else (200, {}, b"quick")
     with ThreadPoolExecutor(40) as pool:
         slow = [pool.submit(http.get, "/users/slow") for _ in range(40)]
         function.wait_for(40)
         assert "quick" == http.get("/users/7").text
-        assert {503} == {call.result().status for call in slow}
+        answers = [call.result() for call in slow]
     release.set()
+    expected = 504, "No answer came: nobody knows whether it was done"
+    assert {expected} == {(answer.status, answer.json["message"]) for answer in answers}
+    assert not any("Retry-After" in answer.headers for answer in answers)
+
+
+def test_a_function_whose_connection_ends_before_its_answer_is_504_without_retry_after(http, function):
+    function.behave = lambda _: (_ for _ in ()).throw(ConnectionResetError)
+    answer = http.get("/users/7")
+    assert (504, "Gateway Timeout", False) == (answer.status, answer.json["error"], "Retry-After" in answer.headers)
+    assert 1 == len(function.calls)
 
 
 def test_a_probe_is_answered_by_the_gateway_itself(http, function):

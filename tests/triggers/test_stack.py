@@ -136,7 +136,7 @@ def sql_of(path):
 
 
 def test_the_tables_of_the_owners_are_found():
-    assert tables_of("billing") == {"clients", "charges", "movements"}
+    assert tables_of("billing") == {"clients", "charges", "movements", "idempotency_keys"}
     assert any("UPDATE clients" in sql for entry in declared() for sql in statements(entry.module))
 
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from functions.order import notice, saga_start
-from functions.shared import events
+from functions.shared import events, idempotency
 from functions.shared.rest import FORM, Response, Route, admin_refusal, oauth_refusal
 from schemas.answers import Simple
 from schemas.auth import OAuthError
@@ -207,6 +207,11 @@ def _security(route: Route) -> list[dict[str, list]]:
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
+    in_header = [KEY] if route.takes_key else []
+    return in_header + _in_path(route)
+
+
+def _in_path(route: Route) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": TypeAdapter(hint).json_schema()}
         for name, hint in route.parameters.items()
@@ -228,8 +233,12 @@ def _troubles(route: Route) -> dict[str, Any]:
     names = {"405": "MethodNotAllowed", "503": "Unavailable"}
     if route.body:
         names |= {"400": refusal, "413": "TooLarge", "415": "UnsupportedMediaType"}
-    elif _parameters(route):
+    elif _in_path(route):
         names["400"] = refusal
+    if route.takes_key:
+        names["422"] = "KeyUsed"
+    if route.takes_key or route.caller != "internal":
+        names["504"] = "Uncertain"
     if route.form:
         names |= {"401": "NotTheClient", "403": "NotTheClient"}
     elif _security(route):
@@ -283,6 +292,16 @@ def _error(description: str, model: str, **headers: str) -> dict[str, Any]:
     return {"description": description, "content": content} | ({"headers": headers} if headers else {})
 
 
+KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST, "pattern": "^[!-~]+$"},
+    "description": "The client's own name for this request, so that it can be sent again: the same key and body are "
+    "answered as before and move no money again; the same key with another body is refused with 422. "
+    "Kept for a day (IDEMPOTENCY_KEY_HOURS).",
+}
+
 SECURITY = {
     "administrator": {
         "type": "http",
@@ -318,12 +337,14 @@ RESPONSES = {
     "AdminBadRequest": _error("The text names the field, what was expected and what came.", "FrameworkError"),
     "BadRequest": _error("The text names the field, what was expected and what came.", "Simple"),
     "Forbidden": _error("The token is good and its role is not enough.", "OAuthError"),
+    "KeyUsed": _error("The Idempotency-Key was used for another request.", "Simple"),
     "MethodNotAllowed": _error("Another method is expected.", "FrameworkError", Allow="the method"),
     "NotTheClient": _error("No credentials of the client, or wrong ones.", "OAuthError"),
     "OAuthBadRequest": _error("The text names the field, what was expected and what came.", "OAuthError"),
     "TooLarge": _error("The body is larger than 128 KiB.", "FrameworkError"),
     "Unauthorized": _error("No token, a wrong or an expired one.", "OAuthError", WWW_Authenticate="the scheme"),
-    "Unavailable": _error("Nothing was done; ask again.", "FrameworkError", Retry_After="seconds"),
+    "Unavailable": _error("Not now; asking again is safe.", "FrameworkError", Retry_After="seconds"),
+    "Uncertain": _error("Nobody knows whether it was done: look, or ask again with the same key.", "FrameworkError"),
     "UnsupportedMediaType": _error("Another content type is expected.", "FrameworkError", Accept_Post="the type"),
 }
 
