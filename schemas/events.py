@@ -113,6 +113,15 @@ class OrderFacts(EventData):
         """The order's own fields, to be carried into the next event."""
         return {name: getattr(self, name) for name in OrderFacts.model_fields}
 
+    def statuses(self) -> dict[str, StrEnum]:
+        """What the steps before have decided, in their order, to be carried into the next event."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name.endswith("_status")}
+
+    @property
+    def is_ok(self) -> bool:
+        """Every step before said Ok."""
+        return all(status == "Ok" for status in self.statuses().values())
+
 
 class AfterPay(OrderFacts):
     """An order about which pay has spoken."""
@@ -132,13 +141,8 @@ class AfterDelivery(AfterStore):
     delivery_status: DeliveryStatus
 
     def everything(self) -> dict[str, Any]:
-        """The order's own fields and the three statuses."""
+        """The order's own fields and all statuses."""
         return {name: getattr(self, name) for name in AfterDelivery.model_fields}
-
-    @property
-    def is_complete(self) -> bool:
-        """All three said Ok."""
-        return (self.pay_status, self.store_status, self.delivery_status) == ("Ok", "Ok", "Ok")
 
 
 class NewOrder(OrderFacts, type="order.newOrder"):

@@ -2,7 +2,7 @@
 
 from functions.shared.decisions import Decisions
 from functions.shared.step import step
-from schemas.events import BookingCourier, CancelBookingFood, DeliveryStatus, PayStatus, Result, StoreStatus
+from schemas.events import BookingCourier, CancelBookingFood, DeliveryStatus, Result
 
 # Decide once: an order that was decided before keeps its answer. Two orders may reach for the same courier at the
 # same time: the unique index lets one of them in, the other is beaten, reaches again and finds the next courier.
@@ -38,15 +38,14 @@ RELEASE = """
 
 @step
 def booking_courier(order: BookingCourier, db: Decisions) -> Result | CancelBookingFood:
-    """The last step forward: all three Ok ends the order, anything else turns it round with nothing booked."""
-    said = {"pay_status": order.pay_status, "store_status": order.store_status}
-    if order.pay_status is PayStatus.OK and order.store_status is StoreStatus.OK:
-        said["delivery_status"] = book(order, db)
+    """The last step forward: all Ok ends the order, anything else starts the compensation with nothing booked."""
+    status = DeliveryStatus.SKIPPED
+    if order.is_ok:
+        status = book(order, db)
     else:
         db.row(RELEASE, order_id=order.order_id)
-        said["delivery_status"] = DeliveryStatus.SKIPPED
-    goes_on = Result if said["delivery_status"] is DeliveryStatus.OK else CancelBookingFood
-    return goes_on(**order.facts(), **said)
+    goes_on = Result if status is DeliveryStatus.OK else CancelBookingFood
+    return goes_on(**order.facts(), **order.statuses(), delivery_status=status)
 
 
 def book(order: BookingCourier, db: Decisions) -> DeliveryStatus:

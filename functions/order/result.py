@@ -48,7 +48,7 @@ def result(order: Result, db: Decisions) -> None:
     ended = db.row(
         END,
         order_id=order.order_id,
-        status=OrderStatus.COMPLETED if order.is_complete else OrderStatus.CANCELED,
+        status=OrderStatus.COMPLETED if order.is_ok else OrderStatus.CANCELED,
         pay_status=order.pay_status,
         store_status=order.store_status,
         delivery_status=order.delivery_status,
@@ -67,5 +67,4 @@ def result(order: Result, db: Decisions) -> None:
 
 def reason_of(order: Result) -> str:
     """What the client is told: the first step that failed speaks."""
-    statuses = (order.pay_status, order.store_status, order.delivery_status)
-    return next((REASONS[status] for status in statuses if status in REASONS), COMPLETED)
+    return next((REASONS[status] for status in order.statuses().values() if status in REASONS), COMPLETED)

@@ -7,7 +7,7 @@ from pydantic import Field
 from functions.shared.decisions import Decisions
 from functions.shared.settings import Settings, read
 from functions.shared.step import step
-from schemas.events import BookingCourier, BookingFood, PayStatus, StoreStatus
+from schemas.events import BookingCourier, BookingFood, StoreStatus
 
 # Decide once: an order that was decided before keeps its answer. Dishes are locked in the order of their ids, so that
 # two orders for the same dishes wait and never deadlock.
@@ -56,9 +56,9 @@ class PriceSettings(Settings):
 def booking_food(order: BookingFood, db: Decisions) -> BookingCourier:
     """A paid order gets all its dishes or none; one that failed before passes through untouched."""
     status = StoreStatus.SKIPPED
-    if order.pay_status is PayStatus.OK:
+    if order.is_ok:
         status = reserve(order, db)
-    return BookingCourier(**order.facts(), pay_status=order.pay_status, store_status=status)
+    return BookingCourier(**order.facts(), **order.statuses(), store_status=status)
 
 
 def reserve(order: BookingFood, db: Decisions) -> StoreStatus:

@@ -20,7 +20,6 @@ import click
 
 from triggers.stack import ROOT, Function, load
 
-TRIGGERS = ("gateway", "ingress", "dispatcher", "connector", "cron")
 JOBS = ("migrate", "cluster_secrets", "install", "audit", "dead_letters")
 # What migrate loads by name: only the owner of the users knows how to make the first administrator.
 LOADED_BY_NAME = ("functions.auth.first_admin",)
@@ -57,6 +56,14 @@ class Unknown(LookupError):
     """No image has that name; the text lists what there is."""
 
 
+@cache
+def triggers() -> tuple[str, ...]:
+    """The processes of triggers/, but for those that serve functions: an image of a function starts with them."""
+    files = sorted((ROOT / "triggers").glob("*.py"))
+    programs = [path.stem for path in files if 'if __name__ == "__main__":' in path.read_text("utf-8")]
+    return tuple(name for name in programs if not name.startswith("serve_"))
+
+
 def names() -> list[str]:
     """Every image that there is."""
     owners = dict.fromkeys(function.owner for function in load())
@@ -66,7 +73,7 @@ def names() -> list[str]:
 def contents(name: str) -> Contents:
     """What goes into the image of that name. Raises Unknown."""
     if name == "triggers":
-        return Contents(_modules("triggers", TRIGGERS), ("stack.yml",), _one_of("triggers", TRIGGERS))
+        return Contents(_modules("triggers", triggers()), ("stack.yml",), _one_of("triggers", triggers()))
     if name == "jobs":
         files = ("functions/*/tables/*.sql", "tools/*.sql")
         return Contents(_modules("tools", JOBS) + LOADED_BY_NAME, files, _one_of("tools", JOBS))

@@ -1,7 +1,4 @@
-"""Write what is generated in k8s/ from stack.yml, and the Community Edition's profile stack-ce.yml.
-
-`python -m tools.generate.manifests` writes; `--check` only says which files are stale.
-"""
+"""Write what is generated in k8s/ from stack.yml."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tools.generate.manifests import knative, monitoring, public_host
+from tools.generate.manifests import knative, monitoring, public_host, secrets
 from tools.generate.manifests.knative import Document
 from tools.generate.manifests.listed import WithoutAnchors, owners
 from tools.generate.manifests.roles import roles
@@ -134,7 +131,7 @@ def files() -> dict[Path, str]:
         kind = "Component" if folder.startswith(("public-host", "monitoring")) else "Kustomization"
         found |= {K8S / folder / name: body for name, body in contents.items()}
         found[K8S / folder / "kustomization.yaml"] = kustomization(contents, kind)
-    return found | {K8S / "roles.sql": roles()}
+    return found | {K8S / "roles.sql": roles(), secrets.FILE: secrets.readable()}
 
 
 def stale() -> list[Path]:
