@@ -172,8 +172,14 @@ class _Connection(AsyncioConnection):
 
     def _send_written(self) -> None:
         written, self._written = self._written, []
-        if self._transport is not None:
+        if self._transport is None:
+            return
+        try:
             super()._adapter_emit_data(b"".join(written))
+        except Exception as problem:
+            # Nobody knows what is missing now: start all over.
+            log("nothing could be written to RabbitMQ", level=ERROR, trace=True)
+            self._terminate_stream(problem)
 
 
 @dataclass
@@ -231,6 +237,7 @@ class Link:
 
     def publish_then(self, messages: Sequence[Message], outcome: Outcome) -> None:
         """Publish all; `outcome` is called once: with None when each is confirmed, else with what went wrong."""
+        outcome = partial(self._safely, outcome)
         if not messages:
             return outcome(None)
         channel = self._open.publisher
@@ -277,18 +284,26 @@ class Link:
             loop = asyncio.get_running_loop()
             self._acknowledging = loop.call_later(ACKNOWLEDGE_WITHIN, self._acknowledge_now)
 
+    def _safely(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Do what nobody else would hear of; after an error of our own all starts over, and is delivered again."""
+        try:
+            action(*arguments)
+        except Exception:
+            log("connection failed", level=ERROR, trace=True)
+            self._close()
+
     def _acknowledge_now(self) -> None:
         if self._acknowledging is not None:
             self._acknowledging.cancel()
             self._acknowledging = None
         deliveries, self._dealt_with = self._dealt_with, []
         for consumer, tags in _by_consumer(deliveries):
-            consumer.acknowledge(tags)
+            self._safely(consumer.acknowledge, tags)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have deliveries redelivered now, to whoever is there."""
         for consumer, tags in _by_consumer(deliveries):
-            consumer.give_back(tags)
+            self._safely(consumer.give_back, tags)
 
     def subscribe(self, subscription: Subscription) -> None:
         """Consume one queue more, which has to be there, from now on and after the server was away."""

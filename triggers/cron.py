@@ -9,7 +9,6 @@ import threading
 from datetime import UTC, datetime, timedelta
 from logging import WARNING
 
-import urllib3
 from cronsim import CronSim, CronSimError
 from pydantic import Field
 
@@ -82,8 +81,9 @@ class Cron:
         try:
             answer = self._pool.request("POST", address(function.name), headers={"X-Topic": "cron-function"})
             reason = None if answer.status == 200 else f"{answer.status} {answer.data[:500].decode(errors='replace')}"
-        except urllib3.exceptions.HTTPError as problem:
-            reason = str(problem)
+        except Exception as problem:
+            # Whatever it is: a schedule that is never due again would be worse.
+            reason = f"{type(problem).__name__}: {problem}"
         RUNS.labels(function.name, "failed" if reason else "done").inc()
         if not reason:
             LAST_RUN.labels(function.name).set_to_current_time()

@@ -141,3 +141,13 @@ def test_sigterm_ends_cron_at_once_even_with_a_run_in_flight(two):
     two.one.wait_for(1)
     assert 0 == end(two.cron, seconds=5)
     go_on.set()
+
+
+def test_an_error_of_our_own_ends_no_schedule(two, tmp_path):
+    urls = tmp_path / "urls.json"
+    listed = urls.read_text()
+    urls.unlink()
+    start(two.cron)
+    eventually(lambda: [line for line in log_of(two.cron) if "FileNotFound" in line.get("reason", "")], "its log")
+    urls.write_text(listed)
+    two.one.wait_for(2)
