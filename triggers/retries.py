@@ -86,6 +86,21 @@ def pauses() -> Iterator[float]:
     return (pause * random.uniform(0.7, 1.3) for pause in itertools.chain(doubling, steady))
 
 
+def given_up(event: WireEvent, delivery: Delivery, exchange: str) -> WireEvent:
+    """A dead letter of RabbitMQ's own making, with its story: delivered again and again, and never acknowledged."""
+    deaths = (delivery.properties.headers or {}).get("x-death") or ()
+    death = next((one for one in deaths if one.get("reason") == "delivery_limit"), None)
+    if death is None or event.get("knativeerrordest"):
+        return event
+    reason = f"delivered more often than the queue {death['queue']} allows, and never acknowledged"
+    return event.with_attributes(
+        knativeerrordest=death["queue"].removeprefix(f"{exchange}."),
+        knativeerrorcode="-1",
+        knativeerrordata=base64.b64encode(reason.encode()).decode(),
+        deliveryattempts=str(event.attempts + 1),
+    )
+
+
 def unreadable(delivery: Delivery, queue: str) -> WireEvent:
     """A CloudEvent around a message that is none, so that it can be kept."""
     data = base64.b64encode(delivery.body).decode()

@@ -6,16 +6,22 @@ very queue that it came from, and no other event waits for it.
 """
 
 from dataclasses import dataclass
+from logging import WARNING
 from typing import Any
 
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import ChannelClosedByBroker
 from pydantic import Field
 
+from functions.shared.telemetry.logs import log
 from triggers.amqp import AmqpSettings
 from triggers.stack import DEAD_LETTERS, Function, load
 
 RETRY_QUEUES = 8
 FUNCTION = "{function}"
+PRECONDITION_FAILED = 406
+# A message that a quorum queue can't hand on at once stays where it is until it can; nothing is dropped on the way.
+AT_LEAST_ONCE = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
 class BrokerSettings(AmqpSettings):
@@ -70,7 +76,7 @@ class Topology:
         """Make what is not there yet."""
         if not self.queue_names:
             self._declare_triggers(channel)
-        self._declare_queue(channel, self.dead_letters, {})
+        self._declare_queue(channel, self.dead_letters, self._unlimited(channel))
         for number in range(RETRY_QUEUES):
             self._declare_retry_queue(channel, self.retry_queue(number))
 
@@ -82,19 +88,52 @@ class Topology:
 
     def declare_trigger(self, channel: BlockingChannel, function: Function) -> None:
         """Make a function's queue, and bind it to the type that the function takes."""
-        self._declare_queue(channel, self.queue(function), {})
+        self._declare_queue(channel, self.queue(function), self._kept(channel))
         if function.event_type:
             match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
             channel.queue_bind(self.queue(function), self.exchange, "", match)
 
+    def _kept(self, channel: BlockingChannel) -> dict[str, Any]:
+        """What keeps an event that was delivered many times and never acknowledged, because connections were lost.
+
+        A quorum queue of RabbitMQ 4 drops it after 20 times unless told otherwise. Where the limit can't be lifted,
+        because the queue was made before an upgrade or by somebody else's policy, it becomes a dead letter.
+        """
+        if self.queue_type != "quorum":
+            return {}
+        to_dead_letters = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": self.dead_letters}
+        return {**to_dead_letters, **AT_LEAST_ONCE, **self._unlimited(channel)}
+
+    def _unlimited(self, channel: BlockingChannel) -> dict[str, Any]:
+        # RabbitMQ 3 has no limit unless one is set, and would take -1 for none at all: the first loss drops it.
+        return {"x-delivery-limit": -1} if self.queue_type == "quorum" and version_of(channel) >= 4 else {}
+
     def _declare_queue(self, channel: BlockingChannel, name: str, arguments: dict[str, Any]) -> None:
-        channel.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})
+        """Make a queue, or take one as it is that was made with other arguments."""
+        # A refusal closes the channel that it came on.
+        own = channel.connection.channel()
+        try:
+            own.queue_declare(name, durable=True, arguments={"x-queue-type": self.queue_type, **arguments})
+        except ChannelClosedByBroker as problem:
+            if problem.reply_code != PRECONDITION_FAILED:
+                raise
+            log("queue is not as it would be made now: empty it and delete it", level=WARNING, queue=name,
+                reason=problem.reply_text)  # fmt: skip
+        else:
+            own.close()
 
     def _declare_retry_queue(self, channel: BlockingChannel, name: str) -> None:
         # The default exchange takes an expired message to the queue that its routing key names: where it came from.
         arguments: dict[str, Any] = {"x-dead-letter-exchange": ""}
         if self.queue_type == "quorum":
-            arguments |= {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+            arguments |= AT_LEAST_ONCE
         channel.exchange_declare(name, "fanout", durable=True)
         self._declare_queue(channel, name, arguments)
         channel.queue_bind(name, name)
+
+
+def version_of(channel: BlockingChannel) -> int:
+    """The major version of the server, as it has said when the connection was opened."""
+    # The blocking connection has no word for it.
+    properties = channel.connection._impl.server_properties
+    return int(str(properties.get("version", "0")).partition(".")[0])

@@ -25,7 +25,7 @@ from triggers.amqp import Delivery, Link, Message, Subscription
 from triggers.calls import NAMES, Done, Failed, Meaning, Outcome, Unavailable, call, outcome_of
 from triggers.http_client import HttpClient
 from triggers.metrics import CALLS, DELIVERED, LAG, MetricsSettings, lag_of, start_at_zero
-from triggers.retries import RetryPolicy, RetrySettings, pauses, unreadable
+from triggers.retries import RetryPolicy, RetrySettings, given_up, pauses, unreadable
 from triggers.stack import DEAD_LETTERS, Function
 from triggers.topology import BrokerSettings, Topology
 from triggers.wire import WireEvent, message_of
@@ -145,11 +145,14 @@ class Trigger:
     def _read(self, delivery: Delivery) -> Job | None:
         properties = delivery.properties
         try:
-            return Job(delivery, wire.from_amqp(properties.headers, properties.content_type, delivery.body))
+            event = wire.from_amqp(properties.headers, properties.content_type, delivery.body)
         except Unacceptable as problem:
             event = unreadable(delivery, self.subscription.queue)
             self._dead_letter(Job(delivery, event), Failed(f"no CloudEvent: {problem}", 0, final=True))
             return None
+        if self.function.topic == DEAD_LETTERS:
+            event = given_up(event, delivery, self.topology.exchange)
+        return Job(delivery, event)
 
     # -- the call ----------------------------------------------------------------------------------------------
 
