@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: chaos help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters generate lint bench \
+.PHONY: chaos help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor \
 	images build-contexts deploy undeploy interop interop-api
 
@@ -50,6 +50,9 @@ audit: bootstrap ## check by SQL what must always hold
 
 dead-letters: bootstrap ## list, show, replay events that failed (args="replay --all")
 	@$(PYTHON) -m tools.dead_letters $(or $(args),list)
+
+outbox: bootstrap ## list, show, send again what the broker has refused (args="resend --all")
+	@$(PYTHON) -m tools.outbox $(or $(args),list)
 
 generate: bootstrap ## write what is generated: schemas, manifests, stack-ce.yml, tables of the documents (check=1: only name what is stale)
 	@$(PYTHON) -m tools.generate $(if $(check),--check)

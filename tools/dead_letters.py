@@ -5,13 +5,13 @@ The database is ADMIN_DATABASE_URL (or DATABASE_URL) and the broker BROKER_URL; 
 here.
 """
 
+import base64
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
-import simplejson
 import urllib3
 from pg8000.native import Connection, Error
 
@@ -21,6 +21,10 @@ from tools.targets import NotFound, admin_database, broker
 
 TIMEOUT = 10
 
+# An event may have a megabyte: so many are read at a time.
+AT_A_TIME = 100
+UNREADABLE = "homework.arch.ops.unreadable"
+
 # Without a number or a reason: all that wait.
 WAITING = """
     SELECT number, function, type, subject, reason, attempts, times, last_at, replayed_at, event
@@ -28,27 +32,39 @@ WAITING = """
      WHERE (CAST(:number AS bigint) IS NULL OR number = :number)
        AND (:number IS NOT NULL OR CAST(:everything AS boolean) OR replayed_at IS NULL)
        AND strpos(lower(reason), lower(:reason)) > 0
-     ORDER BY number
+       AND number > :after
+     ORDER BY number LIMIT :limit
 """
 
 REPLAYED = "UPDATE ops.dead_letters SET replayed_at = now() WHERE number = :number"
 
 
 class ReplayFailed(Exception):
-    """The broker did not take the event; the dead letter stays as it was."""
+    """The broker could not take the event; the dead letter stays as it was."""
+
+
+class NotReplayable(ReplayFailed):
+    """This event the broker never takes; others it may."""
 
 
 def find(
     connection: Connection, number: int | None = None, reason: str = "", everything: bool = False
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """The dead letters that wait, or one by its number, or those whose reason has the words, or really all."""
-    rows = connection.run(WAITING, number=number, reason=reason, everything=everything)
-    names = [column["name"] for column in connection.columns]
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    asked = {"number": number, "reason": reason, "everything": everything, "limit": AT_A_TIME}
+    rows, after = [()] * AT_A_TIME, 0
+    while len(rows) == AT_A_TIME:
+        rows = connection.run(WAITING, **asked, after=after)
+        names = [column["name"] for column in connection.columns]
+        for row in rows:
+            yield dict(zip(names, row, strict=True))
+        after = rows[-1][0] if rows else after
 
 
 def replay(connection: Connection, dead_letter: dict[str, Any], address: str) -> None:
     """Post the event to the broker and mark the dead letter. Raises ReplayFailed, and then marks nothing."""
+    if dead_letter["type"] == UNREADABLE:
+        raise NotReplayable("it is no CloudEvent, and no function could take it; show tells what it is")
     headers = {"Content-Type": STRUCTURED}
     try:
         answer = urllib3.request(
@@ -57,7 +73,8 @@ def replay(connection: Connection, dead_letter: dict[str, Any], address: str) ->
     except urllib3.exceptions.HTTPError as problem:
         raise ReplayFailed(f"the broker at {address} cannot be reached: {problem}") from None
     if answer.status not in (200, 202):
-        raise ReplayFailed(f"the broker answered {answer.status} {answer.data.decode(errors='replace')}".strip())
+        kind = NotReplayable if answer.status in (400, 413, 415) else ReplayFailed
+        raise kind(f"the broker answered {answer.status} {answer.data.decode(errors='replace')}".strip())
     connection.run(REPLAYED, number=dead_letter["number"])
 
 
@@ -70,15 +87,20 @@ def main() -> None:
 @click.option("--all", "everything", is_flag=True, help="replayed ones too")
 def list_dead_letters(everything: bool) -> None:
     """Those that wait, a line for each."""
+    found = False
     with _database() as connection:
-        found = find(connection, everything=everything)
-    for dead_letter in found:
-        state = "replayed" if dead_letter["replayed_at"] else f"{dead_letter['times']}x"
-        where = f"{dead_letter['type']} order {dead_letter['subject'] or '-'} at {dead_letter['function']}"
-        last = f"{dead_letter['last_at']:%Y-%m-%d %H:%M:%S}"
-        click.echo(f"{dead_letter['number']:>6}  {last}  {state:<8}  {where}: {dead_letter['reason']}")
+        for dead_letter in find(connection, everything=everything):
+            click.echo(_line(dead_letter))
+            found = True
     if not found:
         click.echo("no dead letters" + ("" if everything else " that wait (--all shows replayed ones too)"))
+
+
+def _line(dead_letter: dict[str, Any]) -> str:
+    state = "replayed" if dead_letter["replayed_at"] else f"{dead_letter['times']}x"
+    where = f"{dead_letter['type']} order {dead_letter['subject'] or '-'} at {dead_letter['function']}"
+    last = f"{dead_letter['last_at']:%Y-%m-%d %H:%M:%S}"
+    return f"{dead_letter['number']:>6}  {last}  {state:<8}  {where}: {dead_letter['reason']}"
 
 
 @main.command("show")
@@ -86,7 +108,7 @@ def list_dead_letters(everything: bool) -> None:
 def show_dead_letter(number: int) -> None:
     """One of them, its event last."""
     with _database() as connection:
-        dead_letter = _known(find(connection, number), number)[0]
+        dead_letter = _known(connection, number)
     event = dead_letter.pop("event")
     for name, value in dead_letter.items():
         click.echo(f"{name + ':':<13}{'-' if value is None else value}")
@@ -98,18 +120,26 @@ def show_dead_letter(number: int) -> None:
 @click.option("--reason", help="those whose reason has these words")
 @click.option("--all", "everything", is_flag=True, help="all that wait")
 def replay_dead_letters(number: int | None, reason: str | None, everything: bool) -> None:
-    """Send one, those of a reason, or all that wait to the broker again; end at the first that it refuses."""
+    """Send one, those of a reason, or all that wait to the broker again; what it refuses stays, and is named."""
     if [number is not None, reason is not None, everything].count(True) != 1:
         raise click.UsageError("expected one of NUMBER, --reason and --all")
+    replayed = refused = 0
     with _database() as connection:
-        found = find(connection, number, reason or "")
         if number is not None:
-            _known(found, number)
+            _known(connection, number)
         address = broker()
-        for dead_letter in found:
-            replay(connection, dead_letter, address)
-            click.echo(f"{dead_letter['number']}: {dead_letter['type']} replayed")
-    if not found:
+        for dead_letter in find(connection, number, reason or ""):
+            name = f"{dead_letter['number']}: {dead_letter['type']}"
+            try:
+                replay(connection, dead_letter, address)
+                replayed += 1
+                click.echo(f"{name} replayed")
+            except NotReplayable as problem:
+                refused += 1
+                click.echo(f"{name} not replayed: {problem}", err=True)
+    if refused:
+        sys.exit(f"dead letters: {refused} not replayed, {replayed} replayed")
+    if not replayed:
         click.echo("nothing to replay")
 
 
@@ -124,11 +154,17 @@ def _database() -> Iterator[Connection]:
 
 
 def _readable(event: str) -> str:
-    return simplejson.dumps(exact_json.loads(event), use_decimal=True, ensure_ascii=False, indent=2)
+    """In lines; of data that are no JSON also what they say, as far as they are text."""
+    shown = exact_json.loads(event)
+    text = exact_json.dumps(shown, indent=2)
+    if "data_base64" in shown:
+        text += "\n" + base64.b64decode(shown["data_base64"]).decode(errors="backslashreplace")
+    return text
 
 
-def _known(found: list[dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    if not found:
+def _known(connection: Connection, number: int) -> dict[str, Any]:
+    found = next(find(connection, number), None)
+    if found is None:
         raise NotFound(f"expected the number of a dead letter, got {number}: `list --all` shows them")
     return found
 

@@ -1,20 +1,21 @@
 """Keep an event that nobody could handle, with function, reason and attempts: the dead-letter sink of every platform.
 
-Takes any CloudEvent, whatever its type and data, one or a batch. Where it comes from a Knative broker the extensions
-knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our dispatcher adds deliveryattempts.
-Knative's names the function by its address.
+Takes any CloudEvent, whatever its type and data, one or a batch, byte for byte: a dead letter has nowhere else to go.
+What is no CloudEvent is kept inside one, of the type homework.arch.ops.unreadable. Where it comes from a Knative
+broker the extensions knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our dispatcher adds
+deliveryattempts. Knative's names the function by its address.
 """
 
 import base64
 import binascii
 import contextlib
 from logging import ERROR
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cloudevents.http import CloudEvent
 
-from functions.shared import database, events
-from functions.shared.answers import Answer, json_answer
+from functions.shared import database, events, exact_json
+from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.errors import report, trouble_of
 from functions.shared.request import Request
 from functions.shared.settings import DatabaseSettings, require
@@ -29,6 +30,9 @@ KEEP = """
            reason = excluded.reason, attempts = excluded.attempts
 """
 
+SOURCE = "/ops/dead_letter"
+UNREADABLE = "homework.arch.ops.unreadable"
+LONGEST_REASON = 2000
 STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryattempts")
 
 require(DatabaseSettings)
@@ -36,11 +40,11 @@ require(DatabaseSettings)
 
 @instrumented
 def dead_letter(request: Request) -> Answer:
-    """204 when the event is kept; 503 when it cannot be now. What is no CloudEvent is told to the log alone."""
+    """204 when the event is kept; 503 when it cannot be now. A batch that cannot be read is sent again one by one."""
     if request.method != "POST":
         return json_answer({"error": "expected a CloudEvent by POST"}, 405, {"Allow": "POST"})
     try:
-        arrived, _ = events.from_request(request, any_data=True)
+        arrived = _arrived(request)
         with database.transaction() as db:
             for event in arrived:
                 db.rows(KEEP, **_row(event))
@@ -53,18 +57,74 @@ def dead_letter(request: Request) -> Answer:
     return "", 204, {}
 
 
+def _arrived(request: Request) -> list[CloudEvent]:
+    try:
+        arrived, _ = events.from_request(request, any_data=True)
+    except events.Unacceptable as problem:
+        if request.mimetype == events.BATCH:
+            raise
+        return [_unreadable(request, str(problem))]
+    return arrived if request.mimetype in (events.BATCH, events.STRUCTURED) else [_decoded(*arrived)]
+
+
+def _decoded(event: CloudEvent) -> CloudEvent:
+    """Attributes in headers are percent-encoded, which the SDK leaves as it is."""
+    attributes = {name: unquote(event[name]) for name in event}
+    return CloudEvent(attributes, event.data)
+
+
+def _unreadable(request: Request, problem: str) -> CloudEvent:
+    """A CloudEvent around something that is none."""
+    story = {name: value for name in STORY if (value := request.headers.get(f"ce-{name}"))}
+    return CloudEvent(
+        {
+            "specversion": "1.0",
+            "type": UNREADABLE,
+            "source": SOURCE,
+            "id": events.derived_id(SOURCE, request.content_type, base64.b64encode(request.body).decode()),
+            "datacontenttype": request.content_type or "application/octet-stream",
+            "knativeerrordata": f"no CloudEvent: {problem}",
+            **story,
+        },
+        request.body,
+    )
+
+
 def _row(event: CloudEvent) -> dict:
-    plain = CloudEvent({name: event[name] for name in event if name not in STORY}, event.data)
     return {
-        "function": _function(str(event.get("knativeerrordest") or "unknown")),
+        "function": _column(_function(str(event.get("knativeerrordest") or "unknown"))),
         "source": event["source"],
         "id": event["id"],
         "type": event["type"],
-        "subject": event.get("subject"),
-        "event": events.to_text(plain).replace("\\u0000", ""),
-        "reason": _reason(event).replace("\x00", ""),
+        "subject": event.get("subject") and _column(str(event["subject"])),
+        "event": _text(event),
+        "reason": _column(_reason(event), LONGEST_REASON),
         "attempts": _attempts(event),
     }
+
+
+def _column(text: str, longest: int = 255) -> str:
+    """For people to read and search: PostgreSQL's text has no NUL, and its index no value of any length."""
+    return text.replace("\x00", "")[:longest]
+
+
+def _text(event: CloudEvent) -> str:
+    """The event in structured form, to be posted again: JSON as it came where the data are that, else base64."""
+    attributes = {name: event[name] for name in event if name not in STORY}
+    if not isinstance(event.data, bytes):
+        return exact_json.dumps({**attributes, "data": event.data})
+    opening = exact_json.dumps(attributes)[:-1]
+    if "json" in str(event.get("datacontenttype", JSON)) and (data := _json(event.data)) is not None:
+        return f'{opening},"data":{data}}}'
+    return f'{opening},"data_base64":"{base64.b64encode(event.data).decode()}"}}'
+
+
+def _json(data: bytes) -> str | None:
+    try:
+        exact_json.loads(data)
+    except ValueError:
+        return None
+    return data.decode()
 
 
 def _function(given: str) -> str:

@@ -27,10 +27,11 @@ from schemas.events import EmailMessage, NewOrder
 
 MADE_FROM_ORDER = {NewOrder.event_type: start_event, EmailMessage.event_type: notice_event}
 
+# What the broker has refused is offered to it once more, as often as its order is driven on.
 PUT = """
     INSERT INTO outbox (id, type, order_id, traceparent, tracestate)
     VALUES (:id, :type, :order_id, :traceparent, :tracestate)
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE SET refusal = NULL WHERE outbox.refusal IS NOT NULL
 """
 
 # Younger rows are on their way by whoever has written them.

@@ -3,6 +3,7 @@
 The modes: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md
 """
 
+import base64
 import re
 import uuid
 from collections.abc import Callable, Sequence
@@ -61,24 +62,29 @@ def to_text(event: CloudEvent) -> str:
 
 def from_text(text: str | bytes) -> CloudEvent:
     """Read one event in structured form. Raises Unacceptable."""
-    return _from_object(_json(text))
+    return _from_object(_json(text), exact_json.loads)
 
 
 def from_request(request: Request, any_data: bool = False) -> tuple[list[CloudEvent], bool]:
     """The events of a request, and whether they came as a batch. Raises Unacceptable.
 
-    With `any_data` the data of an event in binary mode need not be JSON: it is then kept as text.
+    With `any_data` bytes stay bytes (in binary mode, and data_base64), whatever they say that they are.
     """
+    read_data = _as_it_is if any_data else exact_json.loads
     if request.mimetype == BATCH:
         items = _json(request.body)
         if not isinstance(items, list):
             raise Unacceptable("expected a JSON list of CloudEvents, as batched mode has it")
         if len(items) > LARGEST_BATCH:
             raise Unacceptable(f"expected at most {LARGEST_BATCH} events in a batch, got {len(items)}")
-        return [_from_object(item) for item in items], True
+        return [_from_object(item, read_data) for item in items], True
     if request.mimetype == STRUCTURED:
-        return [from_text(request.body)], False
-    return [_from_binary(request, _json_or_text if any_data else exact_json.loads)], False
+        return [_from_object(_json(request.body), read_data)], False
+    return [_from_binary(request, read_data)], False
+
+
+def _as_it_is(data: bytes) -> bytes | None:
+    return data or None
 
 
 def _json(text: str | bytes) -> Any:
@@ -88,20 +94,23 @@ def _json(text: str | bytes) -> Any:
         raise Unacceptable(f"expected JSON, got something else: {problem}") from None
 
 
-def _from_object(item: Any) -> CloudEvent:
+def _from_object(item: Any, read_data: Callable[[bytes], Any]) -> CloudEvent:
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
+    if "data_base64" in item:
+        item = {**item, "data": _from_base64(item["data_base64"], read_data)}
+        del item["data_base64"]
     try:
         return _plain(from_dict({"id": "", **item}))
     except GenericException as problem:
         raise Unacceptable(f"expected a CloudEvent 1.0: {problem}") from None
 
 
-def _json_or_text(data: bytes) -> Any:
+def _from_base64(text: Any, read_data: Callable[[bytes], Any]) -> Any:
     try:
-        return exact_json.loads(data)
-    except ValueError:
-        return data.decode(errors="replace") if isinstance(data, bytes) else data
+        return read_data(base64.b64decode(text, validate=True))
+    except (ValueError, TypeError) as problem:
+        raise Unacceptable(f"data_base64: expected base64, of JSON data, got something else: {problem}") from None
 
 
 def _from_binary(request: Request, read_data: Callable[[bytes], Any]) -> CloudEvent:

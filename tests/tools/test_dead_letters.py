@@ -22,15 +22,15 @@ def url(fresh_database) -> str:
 
 
 @contextmanager
-def broker(status: int = 202):
-    """A broker that answers everything with `status`: its address, and what it was sent."""
+def broker(status: int = 202, bad: str = "nothing"):
+    """A broker that answers with `status`, or 400 to what has `bad` in it: its address, and what it was sent."""
     taken: list[dict] = []
 
     class Ingress(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             taken.append(exact_json.loads(body))
-            self.send_response(status)
+            self.send_response(400 if bad.encode() in body else status)
             self.end_headers()
 
         def log_message(self, *_):
@@ -93,7 +93,7 @@ def test_a_replayed_dead_letter_waits_no_longer_and_is_still_listed_with_all(url
     assert done.stdout == "2: homework.arch.billing.withdraw replayed\n"
     assert [event["type"] for event in taken] == ["homework.arch.billing.withdraw"]
     assert waiting(three_dead_letters) == [1, 3]
-    assert len(dead_letters.find(three_dead_letters, everything=True)) == 3
+    assert len([*dead_letters.find(three_dead_letters, everything=True)]) == 3
 
 
 def test_dead_letters_are_replayed_by_words_of_their_reason(url, three_dead_letters):
@@ -119,6 +119,44 @@ def test_a_dead_letter_that_the_broker_refuses_is_not_marked(url, three_dead_let
     assert done.returncode == 1
     assert "the broker answered 503" in done.stderr
     assert waiting(three_dead_letters) == [1, 2, 3]
+
+
+def test_one_that_the_broker_never_takes_holds_up_no_other(url, three_dead_letters):
+    event = exact_json.dumps({"specversion": "1.0", "id": "x", "source": "/x", "type": "refused"})
+    three_dead_letters.run("UPDATE ops.dead_letters SET event = :event WHERE number = 2", event=event)
+    with broker(bad="refused") as (address, taken):
+        done = run("tools.dead_letters", "replay", "--all", ADMIN_DATABASE_URL=url, BROKER_URL=address)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "2: homework.arch.billing.withdraw not replayed: the broker answered 400",
+        "dead letters: 1 not replayed, 2 replayed",
+    ]
+    assert len(taken) == 3
+    assert waiting(three_dead_letters) == [2]
+
+
+def test_what_is_no_event_is_shown_and_not_replayed(url, three_dead_letters):
+    event = '{"specversion":"1.0","id":"x","source":"/x","type":"x","data_base64":"aGkg/w=="}'
+    change = "UPDATE ops.dead_letters SET event = :event, type = 'homework.arch.ops.unreadable' WHERE number = 2"
+    three_dead_letters.run(change, event=event)
+    with broker() as (address, taken):
+        done = run("tools.dead_letters", "replay", "--all", ADMIN_DATABASE_URL=url, BROKER_URL=address)
+    shown = run("tools.dead_letters", "show", "2", ADMIN_DATABASE_URL=url)
+
+    assert (done.returncode, len(taken), waiting(three_dead_letters)) == (1, 2, [2])
+    assert "2: homework.arch.ops.unreadable not replayed: it is no CloudEvent" in done.stderr
+    assert shown.stdout.splitlines()[-1] == "hi \\xff"
+
+
+def test_hundreds_are_read_some_at_a_time(url, no_dead_letters):
+    for number in range(dead_letters.AT_A_TIME + 5):
+        no_dead_letters.run(KEEP, function=f"f{number}", event="{}", reason="r")
+    with broker() as (address, taken):
+        run("tools.dead_letters", "replay", "--all", ADMIN_DATABASE_URL=url, BROKER_URL=address)
+
+    assert len(taken) == dead_letters.AT_A_TIME + 5
+    assert waiting(no_dead_letters) == []
 
 
 def test_without_a_broker_nothing_is_marked(url, three_dead_letters):

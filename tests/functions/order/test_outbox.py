@@ -127,6 +127,17 @@ def test_an_event_that_the_broker_refuses_is_marked_and_holds_up_no_other(at_onc
     assert calls == len(at_once.calls)
 
 
+def test_an_event_that_was_refused_is_sent_again_when_its_order_is_driven_on(at_once, admin):
+    at_once.behave = lambda _: (400, {}, b"bad")
+    put(*opened(admin, "o1"))
+    assert {"sent": 0} == ask(flush).json
+    at_once.behave = lambda _: (202, {}, b"")
+    put(*opened(admin, "o1"))
+    assert [("o1", None)] == kept(admin)
+    assert {"sent": 1} == ask(flush).json
+    assert [] == kept(admin)
+
+
 def test_a_broker_that_takes_no_batches_is_sent_single_events_from_then_on(at_once, admin):
     at_once.behave = lambda call: (415 if call.is_batch else 202, {}, b"")
     put(*opened(admin, "o1", "o2"))
