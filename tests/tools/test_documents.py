@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from schemas.events import ALL
 from tests.system import eventually
@@ -122,3 +123,14 @@ def test_the_order_of_the_readme_goes_as_it_says(gateway):
     order, mails = eventually(notified, "the notification of the README's order")
     assert (order["status"], order["reason"]) == ("Completed", "Заказ успешно создан")
     assert [mail["message"] for mail in mails] == ["Заказ успешно создан"]
+
+
+def test_a_commit_is_checked_by_the_commands_of_the_makefile_alone():
+    (repo,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    entries = [hook["entry"] for hook in repo["hooks"]]
+    targets = re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)
+
+    assert "local" == repo["repo"]
+    assert {"make lint"} <= set(entries)
+    assert all(entry.split()[0] == "make" and entry.split()[1] in targets for entry in entries)
+    assert "make lint\n" in (ROOT / ".ci" / "run").read_text("utf-8")
