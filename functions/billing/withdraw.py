@@ -1,5 +1,6 @@
 """Take an order's money from its client's balance, or say why not. Undone by refund.py."""
 
+from functions.billing import locks
 from functions.shared.decisions import Decisions
 from functions.shared.step import step
 from schemas.events import ConfirmSale, Withdraw
@@ -31,5 +32,6 @@ CHARGE = """
 @step
 def withdraw(order: Withdraw, db: Decisions) -> ConfirmSale:
     """Charge the client, and tell pay what came of it."""
-    charge = db.row(CHARGE, order_id=order.order_id, username=order.user_name, amount=order.amount)
+    client = locks.client(order.user_name)
+    charge = db.row(CHARGE, client, order_id=order.order_id, username=order.user_name, amount=order.amount)
     return ConfirmSale(**order.facts(), pay_status=charge.status)

@@ -1,6 +1,6 @@
 """Reserve a free courier for an order's day and hour, or release what was reserved and start the way back."""
 
-from functions.shared.decisions import Decisions
+from functions.shared.decisions import Decisions, Locks
 from functions.shared.step import step
 from schemas.events import BookingCourier, CancelBookingFood, DeliveryStatus, Result
 
@@ -30,6 +30,12 @@ BOOK = """
     SELECT status FROM decided UNION ALL SELECT status FROM booked
 """
 
+# Couriers of an hour have no row to lock: two batches that fill the same hours go one after the other.
+HOURS = """
+    SELECT pg_advisory_xact_lock(day_and_hour / 24, day_and_hour % 24)
+      FROM (SELECT day_and_hour FROM unnest(CAST(:keys AS integer[])) AS k (day_and_hour) ORDER BY 1) AS hours
+"""
+
 RELEASE = """
     UPDATE bookings SET canceled_at = now()
      WHERE order_id = :order_id AND status = 'Ok' AND canceled_at IS NULL
@@ -43,12 +49,17 @@ def booking_courier(order: BookingCourier, db: Decisions) -> Result | CancelBook
     if order.is_ok:
         status = book(order, db)
     else:
-        db.row(RELEASE, order_id=order.order_id)
+        db.row(RELEASE, hour_of(order), order_id=order.order_id)
     goes_on = Result if status is DeliveryStatus.OK else CancelBookingFood
     return goes_on(**order.facts(), **order.statuses(), delivery_status=status)
 
 
+def hour_of(order: BookingCourier) -> Locks:
+    """The hour that orders of the same day and hour share."""
+    return Locks(HOURS, [order.delivery_date.toordinal() * 24 + order.delivery_hour])
+
+
 def book(order: BookingCourier, db: Decisions) -> DeliveryStatus:
     """Delivery's decision about an order."""
-    booking = db.row(BOOK, order_id=order.order_id, day=order.delivery_date, hour=order.delivery_hour)
+    booking = db.row(BOOK, hour_of(order), order_id=order.order_id, day=order.delivery_date, hour=order.delivery_hour)
     return DeliveryStatus(booking.status)

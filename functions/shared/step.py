@@ -170,7 +170,12 @@ class _Run:
         if not self.contract.decides:
             return [self.function(data) for data in inputs]
         works = [self._work(data, span) for data, span in zip(inputs, self.spans, strict=True)]
-        return [alone(works[0])] if len(works) == 1 else together(works)
+        if len(works) == 1:
+            return [alone(works[0])]
+        # Every batch decides in the order of its orders' ids: two of them never wait for each other.
+        in_order = sorted(range(len(works)), key=lambda at: inputs[at].subject)
+        done = dict(zip(in_order, together([works[at] for at in in_order]), strict=True))
+        return [done[at] for at in range(len(works))]
 
     def _work(self, data: BaseModel, span: traces.Span) -> Callable[[Decisions], Any]:
         def work(db: Decisions) -> BaseModel | None:

@@ -7,6 +7,7 @@ from pydantic import Field
 from functions.shared.decisions import Decisions
 from functions.shared.settings import Settings, read
 from functions.shared.step import step
+from functions.store import locks
 from schemas.events import BookingCourier, BookingFood, StoreStatus
 
 # Decide once: an order that was decided before keeps its answer. Dishes are locked in the order of their ids, so that
@@ -22,7 +23,7 @@ RESERVE = """
           FROM dishes d JOIN wanted w ON w.dish_id = d.id
          WHERE NOT EXISTS (SELECT FROM decided)
          ORDER BY d.id
-           FOR UPDATE OF d
+           FOR NO KEY UPDATE OF d
     ), verdict AS (
         SELECT CASE WHEN count(*) < (SELECT count(*) FROM wanted) OR NOT bool_and(in_stock >= count)
                     THEN 'NotAvailable'
@@ -68,6 +69,7 @@ def reserve(order: BookingFood, db: Decisions) -> StoreStatus:
         wanted[dish.menu_id] += dish.count
     reservation = db.row(
         RESERVE,
+        locks.dishes(order.dishs),
         order_id=order.order_id,
         dish_ids=list(wanted),
         counts=list(wanted.values()),
