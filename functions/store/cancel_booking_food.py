@@ -5,8 +5,8 @@ from functions.shared.step import NotYet, step
 from functions.store import locks
 from schemas.events import CancelBookingFood, RefundPayment, StoreStatus
 
-# Give back what was reserved, once. As by the reservation, dishes are locked in the order of their ids and all of them
-# before the order's own rows.
+# Give back what was reserved, once. As by the reservation, dishes are locked in the order of their ids, and all of
+# them before the order's own rows.
 PUT_BACK = """
     WITH decided AS (
         SELECT status FROM reservations WHERE order_id = :order_id
