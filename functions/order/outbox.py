@@ -10,7 +10,7 @@ from logging import ERROR
 from typing import Any
 
 from cloudevents.http import CloudEvent
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from functions.order import broker
 from functions.order.broker import NOT_NOW, TAKEN, Outgoing
@@ -23,6 +23,7 @@ from functions.shared.settings import Settings, read
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log
 from functions.shared.telemetry.traces import Trace
+from functions.shared.validation_errors import explain
 from schemas.events import EmailMessage, NewOrder
 
 MADE_FROM_ORDER = {NewOrder.event_type: start_event, EmailMessage.event_type: notice_event}
@@ -56,6 +57,20 @@ class OutboxSettings(Settings):
     )
 
 
+class Unreadable(Exception):
+    """An order's row of which no event can be made; the text says why."""
+
+
+def event_of(row: Any, event_type: str) -> CloudEvent:
+    """The event of that type about an order, from its row; the same each time. Raises Unreadable."""
+    try:
+        return MADE_FROM_ORDER[event_type](row)
+    except ValidationError as problem:
+        raise Unreadable(explain(problem, hide=("email",))) from None
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise Unreadable(f"{type(problem).__name__}: {problem}") from None
+
+
 def trace_columns() -> dict[str, str | None]:
     """The trace of what is being done, for the row of an event that comes of it."""
     trace = traces.current()
@@ -77,24 +92,40 @@ def send(outgoing: Outgoing) -> None:
 def flush(age: float | None = None) -> int:
     """Send what nobody else has sent, oldest first, and tell how many events the broker has taken."""
     sent = 0
-    while batch := _flush_some(read(OutboxSettings).order_outbox_age_seconds if age is None else age):
-        sent += batch
+    age = read(OutboxSettings).order_outbox_age_seconds if age is None else age
+    goes_on = True
+    while goes_on:
+        taken, refused = _flush_some(age)
+        sent += taken
+        goes_on = bool(taken or refused)
     return sent
 
 
-def _flush_some(age: float) -> int:
+def _flush_some(age: float) -> tuple[int, int]:
+    """How many events the broker has taken, and how many it never will."""
     with database.transaction() as db:
-        waiting = [_outgoing(row) for row in db.rows(WAITING, age=age)]
+        waiting, unreadable = _readable(db.rows(WAITING, age=age))
         answers = broker.post(waiting)
-        taken = _taken(waiting, answers)
+        taken, refused = _taken(waiting, answers), unreadable | _refused(waiting, answers)
         if taken:
             db.rows(SENT, ids=taken)
-        _keep(db, _refused(waiting, answers))
-    return len(taken)
+        _keep(db, refused)
+    return len(taken), len(refused)
+
+
+def _readable(rows: Sequence[Any]) -> tuple[list[Outgoing], dict[str, str]]:
+    """Each row by itself: one that cannot be read is refused, and the others are sent."""
+    readable, unreadable = [], {}
+    for row in rows:
+        try:
+            readable.append(_outgoing(row))
+        except (Unreadable, events.Unacceptable) as problem:
+            unreadable[row.id] = f"its row cannot be read: {problem}"
+    return readable, unreadable
 
 
 def _outgoing(row: Any) -> Outgoing:
-    event = events.from_text(row.event) if row.event else MADE_FROM_ORDER[row.type](row)
+    event = events.from_text(row.event) if row.event else event_of(row, row.type)
     trace = Trace(row.traceparent, row.tracestate or "") if row.traceparent else None
     # The row's own id, whatever is in the event: it is what will be deleted.
     return Outgoing(event, trace, row.id)
@@ -113,7 +144,7 @@ def _refused(sent: Sequence[Outgoing], answers: Sequence[str | None]) -> dict[st
 
 def _keep(db: Database, refused: dict[str, str]) -> None:
     for id, reason in refused.items():
-        log("broker refused an event", level=ERROR, id=id, reason=reason)
+        log("event refused", level=ERROR, id=id, reason=reason)
         db.rows(REFUSE, id=id, reason=reason)
 
 

@@ -5,25 +5,28 @@ goes on at the step where it stopped.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from logging import ERROR, WARNING
+from typing import Any
 
 from pydantic import Field
 
 from functions.order import outbox
-from functions.order.notice import notice_event
-from functions.order.saga_start import SagaSettings, start_event
+from functions.order.saga_start import SagaSettings
 from functions.shared import database
 from functions.shared.call import CallFailed, call
 from functions.shared.cron import scheduled
 from functions.shared.database import Database
 from functions.shared.settings import BrokerSettings, CallSettings, read
 from functions.shared.telemetry.logs import log
+from schemas.events import EmailMessage, NewOrder
 
 BATCH = 500
 LONGEST_RUN = 8.0  # seconds
 
-# Each try waits twice as long as the one before, up to an hour.
+# Each try waits twice as long as the one before, up to an hour. An open order has a number of tries; an ended one is
+# looked at until its mail is there, because a late one may come at any time.
 DUE = """
     UPDATE orders
        SET redrives = redrives + 1,
@@ -31,19 +34,22 @@ DUE = """
                secs => least(CAST(:deadline AS double precision) * power(2, least(redrives, 12)), 3600))
      WHERE order_id IN (
                SELECT order_id FROM orders
-                WHERE notified_at IS NULL AND redrive_at <= now() AND redrives < :tries
-                  AND (ended_at IS NULL) = :open
+                WHERE notified_at IS NULL AND redrive_at <= now() AND (ended_at IS NULL) = :open
+                  AND (redrives < :tries OR NOT :open)
                 ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED)
     RETURNING order_id, msg_id, username, email, request, reason, redrives
 """
 
-GIVE_UP = """
+USED_UP = """
+    SELECT order_id FROM orders
+     WHERE notified_at IS NULL AND needs_attention_at IS NULL AND ended_at IS NULL
+       AND redrive_at <= now() AND redrives >= :tries
+     ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED
+"""
+
+MARK = """
     UPDATE orders SET needs_attention_at = now()
-     WHERE order_id IN (
-               SELECT order_id FROM orders
-                WHERE notified_at IS NULL AND needs_attention_at IS NULL
-                  AND redrive_at <= now() AND redrives >= :tries
-                ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED)
+     WHERE order_id = :order_id AND needs_attention_at IS NULL
     RETURNING order_id
 """
 
@@ -61,60 +67,70 @@ def redrive() -> dict[str, int]:
     """Drive on what is due; orders that no try could end are marked as needing attention."""
     settings = read(RedriveSettings)
     terms = {"deadline": settings.saga_deadline_seconds, "tries": settings.saga_tries}
-    return {
-        "orders": _reopen(terms),
-        "notifications": _until_done(lambda: _remind(terms)),
-        "needing_attention": _give_up(settings.saga_tries),
-    }
+    done = Counter(orders=0, notifications=0, needing_attention=0)
+    # One batch of open orders a run: where a backlog is the cause, more events would only make it longer.
+    _reopen(terms, done)
+    _until_done(lambda: _remind(terms, done))
+    _until_done(lambda: _give_up(settings.saga_tries, done))
+    return dict(done)
 
 
-def _until_done(some: Callable[[], tuple[int, int]]) -> int:
-    """Batch after batch, as long as they are full and there is time before the next run; gives what they counted."""
-    began, counted, found = time.monotonic(), 0, BATCH
+def _until_done(some: Callable[[], int]) -> None:
+    """Batch after batch, as long as they are full and there is time before the next run."""
+    began, found = time.monotonic(), BATCH
     while found == BATCH and time.monotonic() - began < LONGEST_RUN:
-        found, count = some()
-        counted += count
-    return counted
+        found = some()
 
 
-def _reopen(terms: dict) -> int:
-    """One batch a run: where a backlog is the cause, more events would only make it longer."""
+def _reopen(terms: dict, done: Counter) -> None:
     with database.transaction() as db:
-        due = db.rows(DUE, **terms, open=True)
-        for order in due:
-            outbox.put(db, start_event(order))
-            log("order driven on", level=WARNING, order=order.order_id, tries=order.redrives)
-    return len(due)
+        for order in db.rows(DUE, **terms, open=True):
+            if _sent(db, order, NewOrder.event_type, done):
+                done["orders"] += 1
+                log("order driven on", level=WARNING, order=order.order_id, tries=order.redrives)
 
 
-def _remind(terms: dict) -> tuple[int, int]:
+def _remind(terms: dict, done: Counter) -> int:
     """Ended orders: those that have their mail are settled, for the others the notification goes out again."""
     with database.transaction() as db:
         due = db.rows(DUE, **terms, open=False)
     if not due:
-        return 0, 0
+        return 0
     try:
         lacking = set(call("notification-missing", {"orderIds": [order.order_id for order in due]})["orderIds"])
     except CallFailed as problem:
         log("notifications not compared", level=WARNING, reason=str(problem))
-        return 0, 0
+        return 0
     with database.transaction() as db:
-        _settle(db, [order for order in due if order.order_id not in lacking])
-        for order in due:
-            if order.order_id in lacking:
-                outbox.put(db, notice_event(order))
+        db.rows(NOTIFIED, order_ids=sorted({order.order_id for order in due} - lacking))
+        for order in (order for order in due if order.order_id in lacking):
+            if order.redrives > terms["tries"]:
+                _mark(db, order.order_id, "no try has brought the mail", done)
+            elif _sent(db, order, EmailMessage.event_type, done):
+                done["notifications"] += 1
                 log("notification sent again", level=WARNING, order=order.order_id, tries=order.redrives)
-    return len(due), len(lacking)
+    return len(due)
 
 
-def _settle(db: Database, settled: list) -> None:
-    if settled:
-        db.rows(NOTIFIED, order_ids=[order.order_id for order in settled])
+def _sent(db: Database, order: Any, event_type: str, done: Counter) -> bool:
+    """Each order by itself: of one whose row cannot be read a person is told, and the others go on."""
+    try:
+        outbox.put(db, outbox.event_of(order, event_type))
+    except outbox.Unreadable as problem:
+        _mark(db, order.order_id, f"its row cannot be read: {problem}", done)
+        return False
+    return True
 
 
-def _give_up(tries: int) -> int:
+def _give_up(tries: int, done: Counter) -> int:
     with database.transaction() as db:
-        lost = db.rows(GIVE_UP, tries=tries)
-    for order in lost:
-        log("order needs attention", level=ERROR, order=order.order_id, tries=tries)
+        lost = db.rows(USED_UP, tries=tries)
+        for order in lost:
+            _mark(db, order.order_id, f"{tries} tries have not ended it", done)
     return len(lost)
+
+
+def _mark(db: Database, order_id: str, reason: str, done: Counter) -> None:
+    if db.rows(MARK, order_id=order_id):
+        done["needing_attention"] += 1
+        log("order needs attention", level=ERROR, order=order_id, reason=reason)

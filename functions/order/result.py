@@ -10,12 +10,14 @@ from functions.shared.step import NotYet, step
 from functions.shared.telemetry import traces
 from schemas.events import DeliveryStatus, EmailMessage, OrderStatus, PayStatus, Result, StoreStatus
 
-# End an order once, with its notification; whoever comes later finds it ended and writes nothing.
+# End an order once, with its notification, which has all its tries before it; whoever comes later finds the order
+# ended and writes nothing.
 END = """
     WITH ended AS (
         UPDATE orders
            SET status = :status, pay_status = :pay_status, store_status = :store_status,
-               delivery_status = :delivery_status, reason = :reason, ended_at = now()
+               delivery_status = :delivery_status, reason = :reason, ended_at = now(),
+               redrives = 0, needs_attention_at = NULL
          WHERE order_id = :order_id AND status = 'Created'
         RETURNING order_id, username, email, status, reason
     ), queued AS (
