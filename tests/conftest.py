@@ -21,18 +21,19 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from functions.auth import tokens
 from functions.order import outbox
 from functions.order.sender import Sender
-from functions.shared import bearer, call
+from functions.shared import bearer, call, installation
 from functions.shared import database as connections
 from functions.shared.settings import read
 from functions.shared.telemetry.logs import JsonLine, log
 from tests.fakes import FakeFunction
-from tests.system import Http, Rows, System
-from tools.install import install, owners
+from tests.system import TOKEN, Http, Rows, System, install_tests
+from tools.install import owners
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 from tools.migrate import migrate
 from tools.role_url import role_url
+from triggers.stack import load
 
 API = "/ui-api-service/api/v1"
 
@@ -41,6 +42,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     first = 15_000 + 2_500 * (int(worker.removeprefix("gw")) % 4)
     os.environ["FREE_PORTS"] = f"{first}-{first + 2_499}"
 TEMPLATE = "food_template"
+# Functions in the tests' own process belong to the tests' installation.
+os.environ["INSTALLATION_TOKEN"] = TOKEN
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,8 +82,7 @@ def rabbitmq(directory: Path) -> Iterator[RabbitMQ]:
 @pytest.fixture(scope="session")
 def secrets(directory: Path) -> Path:
     """Keys and passwords, made as at an installation."""
-    install(directory / "system" / "secrets")
-    return directory / "system" / "secrets"
+    return install_tests(directory / "system" / "secrets")
 
 
 @pytest.fixture(scope="session")
@@ -214,7 +216,11 @@ def started_alone(function_environment: Callable, monkeypatch: pytest.MonkeyPatc
             monkeypatch.setenv(variable, value)
         _forget_what_was_read()
         source = Path(__file__).parent.parent / "functions" / owner / f"{name}.py"
-        return functions_framework.create_app(name, str(source)).test_client()
+        client = functions_framework.create_app(name, str(source)).test_client()
+        if next(one for one in load() if one.source == f"functions/{owner}/{name}.py").is_public:
+            return client
+        client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
+        return client
 
     yield start
     monkeypatch.undo()
@@ -225,6 +231,7 @@ def _forget_what_was_read() -> None:
     """Settings and what was made of them, and connections: another owner has another role."""
     for cached in (read, bearer.public_keys, call._listed, tokens._signing_key):
         cached.cache_clear()
+    installation.token.forget()
     connections.pool.close()
 
 

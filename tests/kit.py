@@ -9,7 +9,7 @@ from werkzeug.test import EnvironBuilder
 
 from functions.shared import exact_json
 from schemas.events import ALL
-from tests.system import Rows
+from tests.system import OURS, Rows
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"
@@ -35,6 +35,8 @@ def ask(
     function: Callable, body: str | bytes = b"", *, method: str = "POST", path: str = "/", **headers: str
 ) -> Reply:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if getattr(function, "internal", False):
+        named = OURS | named
     builder = EnvironBuilder(method=method, path=path, data=body, headers=named)
     return Reply(function(Request(builder.get_environ())))
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.system import TOKEN
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
 from tools.local.processes import wait_until
@@ -22,8 +23,8 @@ def trigger(name: str, directory: Path, port: int | None = None, **environment: 
 
 
 def child(name: str, command: list[str], directory: Path, health: str | None = None, **environment: str) -> Child:
-    """Any process of the project."""
-    variables = passed_on(os.environ) | {"PYTHONUNBUFFERED": "1"} | environment
+    """Any process of the project, as a part of the tests' installation."""
+    variables = passed_on(os.environ) | {"PYTHONUNBUFFERED": "1", "INSTALLATION_TOKEN": TOKEN} | environment
     return Child(name, command, variables, directory / f"{name}.log", health)
 
 
@@ -45,9 +46,10 @@ def end(process: Child, number: int = signal.SIGTERM, seconds: float = 20) -> in
 
 
 def run(module: str, *arguments: str, **environment: object) -> subprocess.CompletedProcess:
-    """Run a process that ends by itself; its environment is these variables and no others of the project."""
+    """Run a process that ends by itself; its environment is these variables, the tests' token, and no others of the
+    project."""
     # Whatever system runs on this machine is not asked.
-    variables = passed_on(os.environ) | {"LOCAL_DIR": "/nonexistent"}
+    variables = passed_on(os.environ) | {"LOCAL_DIR": "/nonexistent", "INSTALLATION_TOKEN": TOKEN}
     variables |= {name: str(value) for name, value in environment.items()}
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)

@@ -11,6 +11,7 @@ import pg8000.native
 import pika
 import urllib3
 
+from tools import install as installing
 from tools.install import install
 from tools.local import children
 from tools.local.children import Child
@@ -19,6 +20,7 @@ from tools.local.plan import Plan
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port, is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
+from tools.private_files import password, write_private
 from triggers.stack import Function, by_event, load
 
 # Tests wait for conditions, not for timers, so everything that waits does it shortly.
@@ -31,6 +33,17 @@ QUICKLY = {
     "ORDER_OUTBOX_AGE_SECONDS": "0",
 }
 PATIENCE = 30
+# The tests' installation: what belongs to it says so by this header.
+TOKEN = password()
+OURS = {"Authorization": f"Bearer {TOKEN}"}
+
+
+def install_tests(directory: Path) -> Path:
+    """Secrets as at an installation, but for the token, which all tests know; gives the directory."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_private(directory / installing.TOKEN, TOKEN)
+    install(directory)
+    return directory
 
 
 class Answer:
@@ -46,10 +59,10 @@ class Answer:
 
 
 class Http:
-    """Calls to one server."""
+    """Calls to one server; `headers` go with each, unless it has its own."""
 
-    def __init__(self, base: str):
-        self.base = base
+    def __init__(self, base: str, headers: dict[str, str] | None = None):
+        self.base, self.headers = base, headers or {}
         self._pool = urllib3.PoolManager(maxsize=64, retries=False, timeout=PATIENCE)
 
     def request(
@@ -63,7 +76,7 @@ class Http:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """Send `json`, or `data` as it is; `token` becomes a bearer."""
-        sent = dict(headers or {})
+        sent = self.headers | (headers or {})
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
         if json is not None:
@@ -153,12 +166,12 @@ class System:
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
         self.installation = Installation(directory, ports)
         self.installation.logs.mkdir(parents=True, exist_ok=True)
-        install(self.installation.secrets)
+        install_tests(self.installation.secrets)
         self.database_url = database
         with _environment(QUICKLY | environment):
             self.plan = Plan(self.installation, functions, each=each, database=database, amqp=rabbitmq.url)
         self.installation.function_urls.write_text(json_module.dumps(self.plan.urls))
-        self.gateway, self.broker = Http(self.installation.gateway), Http(self.installation.broker)
+        self.gateway, self.broker = Http(self.installation.gateway), Http(self.installation.broker, OURS)
         self.sql = Rows(database)
 
     @property
@@ -190,8 +203,9 @@ class System:
         return next(process for process in self.processes if process.name == name)
 
     def function(self, name: str) -> Http:
-        """A function by its deployed name, straight at its address."""
-        return Http(self.plan.urls[name])
+        """A function by its deployed name, straight at its address; one of the installation's own as a part of it."""
+        is_public = next(one.is_public for one in load() if one.name == name)
+        return Http(self.plan.urls[name], {} if is_public else OURS)
 
     def step(self, event_type: str) -> Http:
         """The function of an event type in short form."""

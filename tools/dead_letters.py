@@ -2,7 +2,7 @@
 
 A replay posts the event, as it was, to the broker; every step recognises what it has handled, so that is always safe.
 The database is ADMIN_DATABASE_URL (or DATABASE_URL) and the broker BROKER_URL; else those of the system that runs
-here.
+here, and so is the installation's token, which INSTALLATION_TOKEN (or INSTALLATION_TOKEN_FILE) gives otherwise.
 """
 
 import base64
@@ -17,7 +17,7 @@ from pg8000.native import Connection, Error
 
 from functions.shared import exact_json
 from functions.shared.events import STRUCTURED
-from tools.targets import NotFound, admin_database, broker
+from tools.targets import NotFound, admin_database, broker, installation_headers
 
 TIMEOUT = 10
 
@@ -65,7 +65,7 @@ def replay(connection: Connection, dead_letter: dict[str, Any], address: str) ->
     """Post the event to the broker and mark the dead letter. Raises ReplayFailed, and then marks nothing."""
     if dead_letter["type"] == UNREADABLE:
         raise NotReplayable("it is no CloudEvent, and no function could take it; show tells what it is")
-    headers = {"Content-Type": STRUCTURED}
+    headers = {"Content-Type": STRUCTURED, **installation_headers()}
     try:
         answer = urllib3.request(
             "POST", address, body=dead_letter["event"].encode(), headers=headers, retries=False, timeout=TIMEOUT

@@ -3,6 +3,8 @@
 Without options the event is the example that the schemas keep. Where the local system runs, its function is used;
 otherwise the database and this one function are started for the occasion. The same injection again is the same
 event, so it is answered from what was decided and changes nothing.
+
+A function elsewhere (--url) wants its installation's token: INSTALLATION_TOKEN, or INSTALLATION_TOKEN_FILE.
 """
 
 import json
@@ -27,6 +29,7 @@ from tools.local.environment import HOST, Environment
 from tools.local.installation import DATABASE, Installation
 from tools.local.processes import StartFailed, free_port, last_lines, wait_until
 from tools.migrate import MigrationFailed, connected, create_database, migrate
+from tools.targets import NotFound, installation_headers
 from triggers.stack import PREFIX, Function, Unknown, by_event
 
 SOURCE = "/injector"
@@ -160,7 +163,7 @@ def _alone(function: Function, database: str) -> Iterator[str]:
 def post(url: str, event: str) -> urllib3.BaseHTTPResponse:
     """Send a structured event. Raises StartFailed, in words, when nobody answers."""
     try:
-        headers = {"Content-Type": STRUCTURED}
+        headers = {"Content-Type": STRUCTURED, **installation_headers()}
         return urllib3.request("POST", url, body=event.encode(), headers=headers, retries=False, timeout=PATIENCE)
     except urllib3.exceptions.HTTPError as problem:
         raise StartFailed(f"nobody answers at {url}: {problem}") from None
@@ -244,7 +247,7 @@ def main(event: str, url: str | None, broker: bool, **options: Any) -> None:
         sent = event_of(function, data)
         click.echo(f"{function.event_type} -> {function.name}\n{sent}\n")
         status = inject(function, sent, url, broker, click.echo)
-    except (Unknown, StartFailed, MigrationFailed, ValueError, ArithmeticError) as problem:
+    except (Unknown, NotFound, StartFailed, MigrationFailed, ValueError, ArithmeticError) as problem:
         raise SystemExit(f"inject: {problem}") from None
     raise SystemExit(0 if 200 <= status < 300 else 1)
 

@@ -16,6 +16,8 @@ from tools.role_url import role_url
 
 FUNCTIONS = Path(__file__).parents[1] / "functions"
 SHARED = "shared"
+# By which functions and triggers know each other (functions/shared/installation.py).
+TOKEN = "installation-token"
 
 
 def owners(root: Path = FUNCTIONS) -> list[str]:
@@ -88,6 +90,7 @@ MAKERS: dict[str, Callable[[Path], str]] = {
     "jwt-public.pem": _public_key,
     "admin-password": lambda _: password(),
     "oauth-client-secret": lambda _: password(),
+    TOKEN: lambda _: password(),
 }
 
 # Secrets of stack.yml that are files of an installation as they are; the others are the owners' databases.
@@ -95,6 +98,7 @@ DEPLOYED = {
     "jwt-public-key": "jwt-public.pem",
     "jwt-private-key": "jwt-private.pem",
     "oauth-client-secret": "oauth-client-secret",
+    TOKEN: TOKEN,
 }
 
 

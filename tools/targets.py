@@ -6,13 +6,35 @@ from contextlib import contextmanager
 
 from pg8000.native import Connection
 
+from functions.shared import installation
+from functions.shared.settings import InstallationSettings, Misconfigured, read
+from tools.install import TOKEN
 from tools.local.installation import Installation
 from tools.local.processes import StartFailed
 from tools.migrate import MigrationFailed, connected
 
+VARIABLES = ("INSTALLATION_TOKEN", "INSTALLATION_TOKEN_FILE")
+
 
 class NotFound(Exception):
     """There is nothing to work on; the text says what to do."""
+
+
+def installation_headers() -> dict[str, str]:
+    """What a call to a function or to the broker carries: the token of INSTALLATION_TOKEN or of the system here.
+
+    Without either nothing is sent, and whoever wants a token says so. Raises NotFound for one that cannot be it.
+    """
+    kept = Installation.from_environment().secrets / TOKEN
+    if not any(os.environ.get(name) for name in VARIABLES):
+        if not kept.exists():
+            return {}
+        os.environ[VARIABLES[1]] = str(kept)
+    try:
+        read(InstallationSettings)
+    except Misconfigured as problem:
+        raise NotFound(str(problem)) from None
+    return installation.headers()
 
 
 def _found(key: str, *variables: str) -> str:

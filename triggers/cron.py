@@ -12,6 +12,8 @@ from logging import WARNING
 from cronsim import CronSim, CronSimError
 from pydantic import Field
 
+from functions.shared import installation
+from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log
 from triggers.addresses import CallSettings, address, pool
@@ -30,7 +32,7 @@ EVERY = re.compile(r"@every ([1-9]\d*)([smh])")
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
-class CronSettings(CallSettings, MetricsSettings):
+class CronSettings(CallSettings, InstallationSettings, MetricsSettings):
     """What the clock reads from its environment."""
 
     cron_timeout_seconds: float = Field(default=60, gt=0, description="longest wait for a function's answer")
@@ -79,7 +81,8 @@ class Cron:
 
     def _call(self, function: Function) -> None:
         try:
-            answer = self._pool.request("POST", address(function.name), headers={"X-Topic": "cron-function"})
+            headers = {"X-Topic": "cron-function"} | installation.headers()
+            answer = self._pool.request("POST", address(function.name), headers=headers)
             reason = None if answer.status == 200 else f"{answer.status} {answer.data[:500].decode(errors='replace')}"
         except Exception as problem:
             # Whatever it is: a schedule that is never due again would be worse.

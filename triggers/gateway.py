@@ -125,7 +125,7 @@ class Gateway:
     async def _pass_on(self, scope: Scope, send: Send, function: Function, body: bytes) -> int:
         target = target_of(address(function.name))
         path = target.path.rstrip("/") + raw_path(scope)
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in _kept(scope["headers"])]
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept(scope["headers"])]
         try:
             answer = await self._client.request(scope["method"], target, path, headers, body)
         except Lost as problem:
@@ -135,7 +135,7 @@ class Gateway:
         except (NotReached, ValueError) as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
             return await _refuse(scope, send, 503, {"Retry-After": "1"})
-        headers = [*_kept(answer.pairs), *_length(answer, scope["method"])]
+        headers = [*kept(answer.pairs), *_length(answer, scope["method"])]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         return answer.status
@@ -147,7 +147,8 @@ def _length(answer: Answer, method: str) -> list[tuple[bytes, bytes]]:
     return [] if length is None or answer.status in (204, 304) else [(b"content-length", length.encode())]
 
 
-def _kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+def kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """The headers that go on, to the function or to the client."""
     return ((name, value) for name, value in pairs if name.lower() not in OF_THE_CONNECTION)
 
 

@@ -1,6 +1,7 @@
 """The broker's ingress: takes CloudEvents by HTTP POST, answers 202 once RabbitMQ has confirmed them.
 
-POST /        one CloudEvent, binary or structured, or many in batched mode: all of them or none
+POST /        one CloudEvent, binary or structured, or many in batched mode: all of them or none; with the
+              installation's token, else 401
 GET  /health  200 while RabbitMQ is there, 503 otherwise
 GET  /_/metrics  metrics for Prometheus
 """
@@ -10,9 +11,11 @@ from logging import INFO, WARNING
 
 from pydantic import Field
 
+from functions.shared import installation
 from functions.shared.answers import Answer, json_answer
 from functions.shared.events import Unacceptable
 from functions.shared.request import Request
+from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import metrics
 from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
@@ -38,7 +41,7 @@ from triggers.wire import message_of
 LARGEST_BODY = 1024 * 1024
 
 
-class IngressSettings(BrokerSettings):
+class IngressSettings(BrokerSettings, InstallationSettings):
     """What the ingress reads from its environment."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
@@ -79,6 +82,9 @@ class Ingress:
             return json_answer({"error": f"expected a POST to /, got {path}"}, 404)
         if scope["method"] != "POST":
             return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
+        if not installation.is_ours(_authorization(scope)):
+            log("event not taken", level=WARNING, outcome=401, reason="no token of this installation")
+            return installation.unauthorized()
         return await self._take(scope, receive)
 
     async def _take(self, scope: Scope, receive: Receive) -> Answer:
@@ -99,6 +105,11 @@ class Ingress:
         for event in events or [None]:
             _report(event, answer[1], began, len(events))
         return answer
+
+
+def _authorization(scope: Scope) -> str | None:
+    found = (value for name, value in scope["headers"] if name == b"authorization")
+    return next((value.decode("latin-1") for value in found), None)
 
 
 def _events(request: Request) -> list[wire.WireEvent]:

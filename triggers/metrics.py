@@ -21,6 +21,7 @@ Numbers = Callable[[], dict[str, int]]
 LAGS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 GATEWAY = Histogram("gateway_request_duration_seconds", "Requests from outside", ["function", "outcome"])
+RELAY = Histogram("relay_request_duration_seconds", "Events and runs passed on", ["function", "outcome"])
 INGRESS = Histogram("ingress_event_duration_seconds", "Events that came to the broker", ["type", "outcome"])
 CALLS = Histogram("dispatcher_call_duration_seconds", "Delivery attempts", ["function", "outcome"])
 DELIVERED = Counter("dispatcher_events", "Events by what came of a delivery", ["function", "outcome"])

@@ -16,7 +16,9 @@ from typing import Any
 
 from pydantic import Field
 
+from functions.shared import installation
 from functions.shared.events import Unacceptable
+from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
@@ -36,7 +38,7 @@ AFTER_TROUBLE = 1.0
 NO_SPAN = traces.Span(None)
 
 
-class DispatcherSettings(BrokerSettings, CallSettings, MetricsSettings, RetrySettings):
+class DispatcherSettings(BrokerSettings, CallSettings, InstallationSettings, MetricsSettings, RetrySettings):
     """What the dispatcher reads from its environment."""
 
     dispatcher_triggers: str = Field(default="", description="names of functions to serve, by commas; all if empty")
@@ -201,7 +203,7 @@ class Trigger:
             if self.stopping.is_set() or all(job.delivery.is_stale for job in jobs):
                 return None
             began = time.perf_counter()
-            outcome = await call(self._client, self.url, headers, body, self.meaning)
+            outcome = await call(self._client, self.url, headers | installation.headers(), body, self.meaning)
             self._calls[type(outcome)].observe(time.perf_counter() - began)
             if not isinstance(outcome, Unavailable):
                 return outcome

@@ -6,11 +6,11 @@ from functions.auth import passwords, registrations
 from functions.auth.accounts import taken
 from functions.shared import database
 from functions.shared.rest import Response, rest
-from functions.shared.settings import CallSettings, DatabaseSettings, require
+from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.answers import Simple
 from schemas.auth import NewUser
 
-require(DatabaseSettings, CallSettings)
+require(DatabaseSettings, CallSettings, InstallationSettings)
 
 UNFINISHED = """
     SELECT id, username, password FROM users

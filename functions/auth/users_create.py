@@ -4,10 +4,10 @@ from functions.auth import passwords, registrations
 from functions.auth.accounts import USER, names_of, taken
 from functions.shared import database
 from functions.shared.rest import Response, admin_refusal, rest
-from functions.shared.settings import CallSettings, DatabaseSettings, require
+from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.auth import AccountFound, NewAccount, RoleChoice
 
-require(DatabaseSettings, CallSettings)
+require(DatabaseSettings, CallSettings, InstallationSettings)
 
 READ = """
     SELECT id, roles, username, first_name, middle_name, last_name, email, mobile_phone, enabled

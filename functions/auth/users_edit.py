@@ -5,10 +5,10 @@ from functions.auth.accounts import USER, names_of, taken
 from functions.shared import database
 from functions.shared.database import Database
 from functions.shared.rest import Response, admin_refusal, rest
-from functions.shared.settings import CallSettings, DatabaseSettings, require
+from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.auth import AccountEdit, AccountFound
 
-require(DatabaseSettings, CallSettings)
+require(DatabaseSettings, CallSettings, InstallationSettings)
 
 RETRY = {"Retry-After": "5"}
 

@@ -9,12 +9,13 @@ deliveryattempts. Knative's names the function by its address.
 import base64
 import binascii
 import contextlib
+from functools import partial
 from logging import ERROR
 from urllib.parse import unquote, urlsplit
 
 from cloudevents.http import CloudEvent
 
-from functions.shared import database, events, exact_json
+from functions.shared import database, events, exact_json, installation
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.errors import report, trouble_of
 from functions.shared.request import Request
@@ -38,7 +39,7 @@ STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryat
 require(DatabaseSettings)
 
 
-@instrumented
+@partial(instrumented, strangers=installation.not_now)
 def dead_letter(request: Request) -> Answer:
     """204 when the event is kept; 503 when it cannot be now. A batch that cannot be read is sent again one by one."""
     if request.method != "POST":

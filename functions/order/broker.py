@@ -13,7 +13,7 @@ from logging import WARNING
 import urllib3
 from cloudevents.http import CloudEvent
 
-from functions.shared import connections, events
+from functions.shared import connections, events, installation
 from functions.shared.settings import BrokerSettings, read
 from functions.shared.telemetry.logs import log
 from functions.shared.telemetry.traces import Trace
@@ -95,7 +95,8 @@ def _post_until_away(waiting: Sequence[Outgoing]) -> list[str | None]:
 
 def _post(body: str, headers: dict[str, str]) -> str | None:
     try:
-        answer = _pool().request("POST", read(BrokerSettings).broker_url, body=body.encode(), headers=headers)
+        sent = headers | installation.headers()
+        answer = _pool().request("POST", read(BrokerSettings).broker_url, body=body.encode(), headers=sent)
     except urllib3.exceptions.HTTPError as problem:
         log("broker not reached", level=WARNING, reason=str(problem))
         return NOT_NOW

@@ -14,7 +14,14 @@ from functions.shared import exact_json
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
-from functions.shared.settings import BrokerSettings, Settings, TimeZoneSettings, read, require
+from functions.shared.settings import (
+    BrokerSettings,
+    InstallationSettings,
+    Settings,
+    TimeZoneSettings,
+    read,
+    require,
+)
 from functions.shared.telemetry import traces
 from schemas.answers import Simple
 from schemas.events import NewOrder
@@ -53,7 +60,7 @@ class SubmitSettings(Settings):
     )
 
 
-require(SubmitSettings, AdmissionSettings, SagaSettings, BrokerSettings)
+require(SubmitSettings, AdmissionSettings, SagaSettings, BrokerSettings, InstallationSettings)
 
 
 @rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import urllib3
 
-from functions.shared import connections, exact_json
+from functions.shared import connections, exact_json, installation
 from functions.shared.settings import CallSettings, read
 from functions.shared.telemetry import traces
 
@@ -42,7 +42,7 @@ def call(function: str, body: Any) -> Any:
             "POST",
             address(function),
             body=exact_json.dumps(body).encode(),
-            headers={"Content-Type": "application/json", **traces.inject()},
+            headers={"Content-Type": "application/json", **installation.headers(), **traces.inject()},
         )
     except urllib3.exceptions.HTTPError as problem:
         raise CallFailed(f"{function} cannot be reached: {problem}") from problem

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from functions.shared import installation
 from functions.shared.answers import Answer, json_answer
 from functions.shared.errors import report, trouble_of
 from functions.shared.request import Request
@@ -23,7 +24,7 @@ def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Calla
                 return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
             return _run(function)
 
-        started = instrumented(function, handle)
+        started = instrumented(function, handle, strangers=installation.unauthorized)
         started.scheduled = True
         return started
 

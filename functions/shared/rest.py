@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
-from functions.shared import database, exact_json, idempotency
+from functions.shared import database, exact_json, idempotency, installation
 from functions.shared.answers import JSON, Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.database import Database
@@ -135,7 +135,14 @@ def rest(
             return json_answer(spring_error(request, 413), 413, {"Connection": "close"})
 
         needs_database = Database in route.parameters.values()
-        served = instrumented(function, handle, needs_database, largest=LARGEST_BODY, too_large=too_large)
+        served = instrumented(
+            function,
+            handle,
+            needs_database,
+            largest=LARGEST_BODY,
+            too_large=too_large,
+            strangers=installation.unauthorized if caller == "internal" else None,
+        )
         served.route = route
         return served
 

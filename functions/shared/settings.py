@@ -40,6 +40,15 @@ class BrokerSettings(Settings):
     broker_url: str = Field(pattern=r"^https?://", description="address of the broker's ingress")
 
 
+class InstallationSettings(Settings):
+    """The secret that all parts of an installation have in common; two values while it is changed."""
+
+    installation_token: str = Field(
+        pattern=r"^(off|[A-Za-z0-9_-]{32,}(\.[A-Za-z0-9_-]{32,})?)$",
+        description="secret by which functions and triggers know each other; NEW.OLD while it is changed; or: off",
+    )
+
+
 class TimeZoneSettings(Settings):
     """The zone in which answers tell the time."""
 
@@ -85,6 +94,11 @@ def _secret(path: Path) -> Path:
 @cache
 def read(model: type[S]) -> S:
     """Read `model` from the environment once; raises Misconfigured with a line for everything that is wrong."""
+    return read_again(model)
+
+
+def read_again(model: type[S]) -> S:
+    """The same as it is now: files are read again."""
     found = {name: _from_environment(name.upper()) for name in model.model_fields}
     try:
         return model.model_validate({name: value for name, value in found.items() if value is not None})

@@ -23,7 +23,7 @@ from typing import Any
 from cloudevents.http import CloudEvent
 from pydantic import BaseModel, ValidationError
 
-from functions.shared import database, events
+from functions.shared import database, events, installation
 from functions.shared.answers import Answer, json_answer
 from functions.shared.decisions import Decisions, alone, together
 from functions.shared.errors import FAILED, NotYet, trouble_of
@@ -115,8 +115,8 @@ def step(function: Callable) -> Callable[[Request], Answer]:
     def too_large(_: Request) -> Answer:
         return _Run(name, contract, function, counts).refuse(TooLarge("the body is larger than a step takes"))
 
-    body = {"largest": LARGEST_BODY, "too_large": too_large}
-    started = instrumented(function, handle, needs_database=contract.decides, spans=False, **body)
+    kind = {"largest": LARGEST_BODY, "too_large": too_large, "strangers": installation.not_now}
+    started = instrumented(function, handle, needs_database=contract.decides, spans=False, **kind)
     started.contract = contract
     # Without a decision it waits for nothing: a server may call it without a thread.
     started.blocks = contract.decides

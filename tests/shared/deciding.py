@@ -20,7 +20,7 @@ from functions.shared.database import Database
 from schemas.events import ALL
 from tests.kit import Reply, ask, event, send, timeless
 from tests.processes import child, start
-from tests.system import Http, Rows, eventually
+from tests.system import OURS, Http, Rows, eventually
 from tools.declared import steps
 from tools.inject import snapshot_by
 from tools.local.children import Child
@@ -221,7 +221,7 @@ def process_of(short: str, directory: Path, number: int) -> Process:
     command = [sys.executable, "-m", "triggers.serve_function"]
     address = f"http://127.0.0.1:{port}"
     made = child(f"{function.name}-{number}", command, directory, f"{address}/_/ready", **environment)
-    return Process(start(made), Http(address))
+    return Process(start(made), Http(address, OURS))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from tests.clients import API, order_of
 from tests.fakes import FakeFunction
 from tests.metrics import Metrics, metrics_of
 from tests.processes import child, end, run, start, trigger
-from tests.system import Http, Rows, System, eventually
+from tests.system import OURS, Http, Rows, System, eventually
 from tests.triggers.test_cron import stack
 from tools.local.children import Child
 from tools.local.processes import free_port
@@ -63,7 +63,7 @@ def exported(system: System) -> Callable[[str], Metrics]:
 
     def ask(name: str) -> Metrics:
         address, path = system.plan.scraped[name]
-        return metrics_of(Http(f"http://{address}"), path)
+        return metrics_of(Http(f"http://{address}", OURS), path)
 
     return ask
 
@@ -360,7 +360,7 @@ class Workers:
 
     def __init__(self, directory: Path):
         self.shared, port = directory / "metrics", free_port()
-        self.http = Http(f"http://127.0.0.1:{port}")
+        self.http = Http(f"http://127.0.0.1:{port}", OURS)
         command = [sys.executable, "-m", "triggers.serve_owner", "--owner", "pay"]
         command += ["--port", str(port), "--threads", "1"]
         exported = {
@@ -391,7 +391,7 @@ class Workers:
     def busy(self) -> None:
         """Send bad events, each by a connection of its own, until both workers have counted some."""
         for _ in range(200):
-            Http(f"{self.http.base}/function/pay-sale").post(data="{}")
+            Http(f"{self.http.base}/function/pay-sale", OURS).post(data="{}")
             if set(self.pids()) <= self.counted_by():
                 return
         raise AssertionError("one worker takes everything")

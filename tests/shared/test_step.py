@@ -16,6 +16,7 @@ from functions.shared.step import step
 from functions.shared.telemetry import probes
 from schemas.events import Sale
 from tests.kit import BATCH, STRUCTURED, Reply, ask, balance, event, send, send_binary, timeless
+from tests.system import OURS
 from tools.local.processes import free_port
 
 
@@ -227,7 +228,7 @@ def test_a_function_is_ready_when_its_database_answers_and_not_only_took_its_con
 @pytest.mark.usefixtures("billing")
 def test_a_request_of_our_server_is_answered_as_the_frameworks_is():
     sent = event("billing.withdraw", "r1")
-    headers = Headers.of([("Content-Type", STRUCTURED)])
+    headers = Headers.of([("Content-Type", STRUCTURED), *OURS.items()])
     ours = Reply(withdraw(Request("POST", "/", headers, exact_json.dumps(sent).encode())))
     theirs = send(withdraw, sent)
     assert (200, ours.text, ours.event) == (theirs.status, theirs.text, theirs.event)

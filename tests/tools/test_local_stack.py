@@ -18,7 +18,10 @@ from tools.local.environment import ROOT, Environment
 from tools.local.installation import Installation
 from tools.local.processes import StartFailed, free_port, is_free, start_time, wait_until
 
-SECRETS = ["jwt-private.pem", "jwt-public.pem", "admin-password", "oauth-client-secret", "roles.json"]
+SECRETS = [
+    *("jwt-private.pem", "jwt-public.pem", "admin-password", "oauth-client-secret", "installation-token"),
+    "roles.json",
+]
 
 
 def contents(directory: Path) -> dict[str, str]:

@@ -47,7 +47,7 @@ def test_what_is_generated_is_fresh():
 @every_folder
 def test_a_folder_lists_all_its_files_in_apply_order(folder):
     listing = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
-    patches = [patch["path"] for patch in listing.get("patches", ())]
+    patches = [patch["path"] for patch in listing.get("patches", ()) if "path" in patch]
     files = sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
 
     assert files == sorted([*(name for name in listing.get("resources", ()) if "/" not in name), *patches])
@@ -140,11 +140,11 @@ def test_every_event_has_one_trigger_with_delivery_and_dead_letter_sink(folder):
     assert {one.name: one.function.event_type for one in knative.steps()} == {
         name: trigger["spec"]["filter"]["attributes"]["type"] for name, trigger in triggers.items()
     }
-    services = set(documents(folder, "Service"))
     for trigger in triggers.values():
         delivery = trigger["spec"]["delivery"]
         assert {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"} == set(delivery)
-        assert {trigger["spec"]["subscriber"]["ref"]["name"], delivery["deadLetterSink"]["ref"]["name"]} <= services
+        assert knative.by_relay(trigger["metadata"]["name"]) == trigger["spec"]["subscriber"]
+        assert knative.by_relay("ops-dead-letter") == delivery["deadLetterSink"]
         assert documents("broker", "Broker").keys() == {trigger["spec"]["broker"]}
 
 
@@ -155,6 +155,24 @@ def test_every_scheduled_function_has_its_clock(folder):
     assert {one.name: knative.cron_line(one.function.schedule) for one in knative.scheduled()} == {
         name: clock["spec"]["schedule"] for name, clock in clocks.items()
     }
+    assert all(knative.by_relay(name) == clock["spec"]["sink"] for name, clock in clocks.items())
+
+
+def test_brokers_and_clock_alone_reach_the_relay_which_adds_the_token():
+    (policy,) = (each for name, each in documents("broker", "NetworkPolicy").items() if name == "relay")
+    (rule,) = policy["spec"]["ingress"]
+    container = documents("broker", "Deployment")["relay"]["spec"]["template"]["spec"]["containers"][0]
+
+    assert {"app.kubernetes.io/name": "relay"} == policy["spec"]["podSelector"]["matchLabels"]
+    dispatchers = {"eventing.knative.dev/broker": "food", "eventing.knative.dev/brokerRole": "dispatcher"}
+    assert dispatchers == rule["from"][0]["podSelector"]["matchLabels"]
+    # Namespaces are those of the clock and the scraper: no other pod of ours, no gateway of Knative's.
+    assert [set(each) for each in rule["from"]] == [
+        {"podSelector"},
+        {"namespaceSelector", "podSelector"},
+        {"namespaceSelector"},
+    ]
+    assert "INSTALLATION_TOKEN_FILE" in {variable["name"] for variable in container["env"]}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tests.broker import TYPES, Broker
 from tests.fakes import BATCH, Call, FakeFunction, Reply, nothing
 from tests.processes import end, log_of, run, start, trigger
-from tests.system import eventually
+from tests.system import OURS, eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
@@ -133,7 +133,7 @@ def test_the_password_is_for_the_list_and_goes_to_no_function(connected):
     connected.start()
     connected.broker.publish("a")
     connected.done("a")
-    assert "authorization" not in connected.gateway.calls[0].headers
+    assert OURS["Authorization"] == connected.gateway.calls[0].headers["authorization"]
 
 
 def test_functions_that_share_a_deployment_are_found_by_their_names_inside(connected):

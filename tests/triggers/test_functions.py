@@ -17,7 +17,7 @@ import pytest
 from schemas.events import ALL
 from tests.clients import API
 from tests.processes import child, end, start
-from tests.system import Answer, Http, eventually
+from tests.system import OURS, TOKEN, Answer, Http, eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
 from triggers import asgi
@@ -148,12 +148,14 @@ async def _half_a_body() -> AsyncIterator[dict[str, Any]]:
 @pytest.mark.parametrize("app", ["functions", "gateway", "ingress"])
 def test_a_body_that_does_not_come_is_given_up(app, monkeypatch):
     monkeypatch.setattr(asgi, "BODY_SECONDS", 0.05)
-    settings = {"gateway": GatewaySettings(), "ingress": IngressSettings(amqp_url="amqp://x")}
+    ingress = IngressSettings(amqp_url="amqp://x", installation_token=TOKEN)
+    settings = {"gateway": GatewaySettings(), "ingress": ingress}
+    headers = [(b"authorization", OURS["Authorization"].encode())]
     sent: list[dict[str, Any]] = []
 
     async def run() -> None:
         path = {"gateway": f"{API}/auth/token"}.get(app, "/")
-        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+        scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
         made = {"functions": lambda: Functions(1, alone=print), "gateway": lambda: Gateway(settings[app]),
                 "ingress": lambda: Ingress(settings[app])}[app]()  # fmt: skip
 
@@ -296,7 +298,8 @@ def served(function_environment: Callable, tmp_path_factory: pytest.TempPathFact
         if source not in started:
             port, environment = free_port(), function_environment(Path(source).parent.name)
             process = alone(tmp_path_factory.mktemp("served"), port, source, target, **environment)
-            started[source] = start(process), Http(f"http://127.0.0.1:{port}")
+            is_public = next(one.is_public for one in load() if one.source == source)
+            started[source] = start(process), Http(f"http://127.0.0.1:{port}", {} if is_public else OURS)
         return started[source][1]
 
     yield of

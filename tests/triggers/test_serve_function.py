@@ -7,7 +7,7 @@ from http.client import HTTPConnection
 import pytest
 
 from tests.processes import child, end, run, start
-from tests.system import Http
+from tests.system import OURS, Http
 from tools.local.processes import free_port
 from triggers.server import KEEP_ALIVE
 
@@ -24,7 +24,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
     command = [sys.executable, "-m", "triggers.serve_function"]
     process = child("pay-sale", command, tmp_path_factory.mktemp("alone"), f"{url}/_/health", **variables)
     start(process)
-    yield Http(url)
+    yield Http(url, OURS)
     assert 0 == end(process)
 
 

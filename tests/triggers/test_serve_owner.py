@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.processes import child, end, run, start
-from tests.system import Http
+from tests.system import OURS, Http
 from tools.local.processes import free_port
 
 
@@ -22,7 +22,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
         DATABASE_URL=f"postgresql://pay@127.0.0.1:{free_port()}/nothing",
     )
     start(process)
-    yield Http(f"http://127.0.0.1:{port}")
+    yield Http(f"http://127.0.0.1:{port}", OURS)
     assert 0 == end(process)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.broker import TYPES, Broker
 from tests.fakes import Call, Reply, nothing
-from tests.system import eventually
+from tests.system import TOKEN, eventually
 from tests.triggers.test_dispatcher import REPLY_TYPE, broker, reply_to
 from tools.local.rabbitmq import RabbitMQ
 from triggers import amqp, trigger, wire
@@ -58,7 +58,9 @@ class Stage:
 
     def __init__(self, broker: Broker, url: str, workers: int = 1):
         self.broker = broker
-        settings = DispatcherSettings(amqp_url=url, dispatcher_workers=workers, dispatcher_backoff_seconds=0.1)
+        settings = DispatcherSettings(
+            amqp_url=url, installation_token=TOKEN, dispatcher_workers=workers, dispatcher_backoff_seconds=0.1
+        )
         topology = Topology(broker.exchange, "classic")
         function = SimpleNamespace(name="one", topic=TYPES["one"], event_type=TYPES["one"])
         self.trigger = Trigger(function, settings, topology, broker.one.url)

@@ -52,6 +52,7 @@ class Environment:
         password = json.loads((self.secrets / "roles.json").read_text())[owner]
         return {
             **self._of_all(),
+            **self._token(),
             "DATABASE_URL": role_url(self.database, owner, password),
             "JWT_PUBLIC_KEY_FILE": str(self.secrets / "jwt-public.pem"),
             "THREADS": "4",
@@ -59,9 +60,13 @@ class Environment:
         }
 
     def of_trigger(self, name: str, port: int | None = None, metrics_port: int | None = None) -> dict[str, str]:
-        """The environment of a trigger: only those that speak AMQP get the address of RabbitMQ."""
+        """The environment of a trigger: only those that speak AMQP get the address of RabbitMQ.
+
+        The gateway passes on what strangers send, so it does not know by what the others know each other.
+        """
         return {
             **self._of_all(),
+            **({} if name == "gateway" else self._token()),
             **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),
             **({"HOST": HOST, "PORT": str(port)} if port else {}),
             **({"METRICS_PORT": str(metrics_port)} if metrics_port else {}),
@@ -75,6 +80,9 @@ class Environment:
             "BROKER_URL": self.broker,
             "FUNCTION_URLS": str(self.function_urls),
         }
+
+    def _token(self) -> dict[str, str]:
+        return {"INSTALLATION_TOKEN_FILE": str(self.secrets / "installation-token")}
 
     def _of_auth(self) -> dict[str, str]:
         return {

@@ -1,15 +1,21 @@
-"""What is the same at every function's endpoint: probes are answered, everything else is counted and timed."""
+"""What is the same at every function's endpoint: probes are answered, everything else is counted and timed.
+
+Where only the installation itself may call, strangers are turned away here, before anything is read.
+"""
 
 import functools
 import time
 from collections.abc import Callable
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
+from functions.shared import installation
 from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request, TooLarge
-from functions.shared.settings import serving
+from functions.shared.settings import InstallationSettings, require, serving
 from functions.shared.telemetry import metrics, probes, traces
+from functions.shared.telemetry.logs import log
 from functions.shared.telemetry.metrics import Gauge, Histogram, outcome_of
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -35,10 +41,12 @@ def instrumented(
     spans: bool = True,
     largest: int = LARGEST_BODY,
     too_large: Callable[[Request], Answer] | None = None,
+    strangers: Callable[[], Answer] | None = None,
 ) -> Callable[[Any], Answer]:
     """`function` with everything that is the same; where it takes no request, `handle` calls it.
 
     Without `spans` it is for `handle` to say what is a span. A body of more than `largest` bytes is `too_large`.
+    With `strangers`, which gives their answer, only the installation itself may call.
     """
     if serving:
         traces.check()
@@ -46,6 +54,7 @@ def instrumented(
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)
+    is_stranger, turn_away = _strangers(name, strangers)
 
     def count(answering: Callable[[Request], Answer], request: Request) -> Answer:
         began, outcome = time.perf_counter(), "failed"
@@ -67,6 +76,8 @@ def instrumented(
     def watch(arrived: Any) -> Answer:
         if probe := probes.answer(arrived.path, needs_database):
             return probe
+        if is_stranger(arrived):
+            return count(turn_away, Request(arrived.method, arrived.path))
         try:
             request = Request.of(arrived, largest)
         except TooLarge:
@@ -75,7 +86,26 @@ def instrumented(
 
     # For a server that takes the body before it calls.
     watch.largest, watch.too_large = largest, refuse
+    watch.internal = strangers is not None
     return watch
+
+
+def _strangers(
+    name: str, answer: Callable[[], Answer] | None
+) -> tuple[Callable[[Any], bool], Callable[[Request], Answer]]:
+    """Whether a request is a stranger's, and what a stranger gets; without an answer nobody is one."""
+
+    def is_stranger(arrived: Any) -> bool:
+        return not installation.is_ours(arrived.headers.get("Authorization"))
+
+    def turn_away(request: Request) -> Answer:
+        log("stranger", level=WARNING, function=name, method=request.method, reason="no token of this installation")
+        return answer()
+
+    if answer is None:
+        return (lambda _: False), turn_away
+    require(InstallationSettings)
+    return is_stranger, turn_away
 
 
 def _too_large(_: Request) -> Answer:

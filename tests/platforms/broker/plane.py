@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import pika
@@ -25,11 +25,13 @@ from tests.platforms.broker.topology import (
     definitions,
 )
 from tests.platforms.programs import find
+from tests.processes import trigger
 from tests.system import System, eventually
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import passed_on
 from tools.local.postgres import Postgres
+from tools.local.processes import free_port
 from tools.local.rabbitmq import USER, RabbitMQ
 from triggers.stack import Function, load
 
@@ -70,7 +72,7 @@ class Prepared(RabbitMQ):
 class Plane:
     """One ingress, and for each trigger a dispatcher of its queue and one of its dead letters."""
 
-    def __init__(self, ingress: str, amqp: str, urls: Mapping[str, str], logs: Path):
+    def __init__(self, ingress: str, amqp: str, relay: str, logs: Path):
         self._variables = {
             "NAMESPACE": NAMESPACE,
             "BROKER_NAME": BROKER,
@@ -82,7 +84,7 @@ class Plane:
             "K_LOGGING_CONFIG": json.dumps(LOGGING),
             **DELIVERY,
         }
-        self._address, self._amqp, self._urls, self._logs = ingress, amqp, urls, logs
+        self._address, self._amqp, self._relay, self._logs = ingress, amqp, relay, logs
         port = str(urllib3.util.parse_url(ingress).port)
         self.ingress = self._program("ingress", "ingress", BROKER_URL=amqp, PORT=port)
         self.dispatchers = [self._dispatcher(Trigger(function)) for function in TRIGGERS]
@@ -116,8 +118,7 @@ class Plane:
         )
 
     def _subscriber(self, function: Function) -> str:
-        # A path as behind a gateway, so that a dead letter can tell the function's name: here all have one host.
-        return f"{self._urls[function.name]}/function/{function.name}"
+        return f"{self._relay}/function/{function.name}"
 
     def start(self, *programs: Child) -> None:
         """Start these, and again whenever they end."""
@@ -183,14 +184,19 @@ class OnKnative(System):
         super().__init__(
             directory, postgres, rabbitmq, database, functions=needed, each=True, SAGA_DEADLINE_SECONDS="10"
         )
-        self.plane = Plane(self.installation.broker, rabbitmq.url, self.plan.urls, self.installation.logs)
+        # As in a cluster: what Knative's dispatchers send goes by the relay, which adds the installation's token.
+        port, urls = free_port(), self.installation.function_urls
+        self.relay = trigger("relay", self.installation.logs, port, FUNCTION_URLS=urls)
+        self.plane = Plane(
+            self.installation.broker, rabbitmq.url, f"http://127.0.0.1:{port}", self.installation.logs
+        )
         self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
 
     @property
     def processes(self) -> list[Child]:
-        return [*self.plan.functions, self.plan.triggers["gateway"]]
+        return [*self.plan.functions, self.plan.triggers["gateway"], self.relay]
 
     def start(self) -> "OnKnative":
         self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.buriers)
@@ -205,7 +211,7 @@ class OnKnative(System):
 
     def stop(self) -> None:
         self.plane.close()
-        children.stop([self.our_ingress, self.our_dispatcher])
+        children.stop([self.our_ingress, self.our_dispatcher, self.relay])
         super().stop()
 
     def use(self, ingress: str = "theirs", dispatcher: str = "theirs") -> None:

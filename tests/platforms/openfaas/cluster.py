@@ -14,7 +14,7 @@ import yaml
 from tests.platforms.openfaas.provider import Provider, own_port
 from tests.platforms.programs import find
 from tests.processes import trigger
-from tests.system import QUICKLY, Http, Rows, eventually
+from tests.system import OURS, QUICKLY, Http, Rows, eventually
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
@@ -83,7 +83,7 @@ class OpenFaaS:
         for name, text in _secrets(secrets, database).items():
             (self.secrets / name).write_text(text)
         self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
-        self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}") for _ in range(2))
+        self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}", sent) for sent in (OURS, {}))
         self.openfaas = Http(GATEWAY)
         limits = {"most": profile.most, "sleepy": profile.from_zero}
         self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), **limits)
@@ -197,7 +197,8 @@ class OpenFaaS:
 
     def function(self, name: str) -> Http:
         """A function by its name in stack.yml, through OpenFaaS' gateway."""
-        return Http(GATEWAY + self.address(name))
+        is_public = next(one.is_public for one in load() if one.name == name)
+        return Http(GATEWAY + self.address(name), {} if is_public else OURS)
 
     def log_lines(self, process: str) -> list[dict[str, Any]]:
         """What one of our processes has told so far."""
@@ -213,6 +214,7 @@ def _secrets(installed: Path, database: str) -> dict[str, str]:
         "jwt-public-key": (installed / "jwt-public.pem").read_text(),
         "jwt-private-key": (installed / "jwt-private.pem").read_text(),
         "oauth-client-secret": (installed / "oauth-client-secret").read_text(),
+        "installation-token": (installed / "installation-token").read_text(),
         "basic-auth-user": USER,
         "basic-auth-password": PASSWORD,
     }

@@ -26,7 +26,7 @@ SERVICES = """
 TRIGGERS = """
 # One Trigger for each event. Each has its own delivery and dead-letter sink: a Trigger with the one and without the
 # other loses what fails, and the Broker's sink is not inherited. The RabbitMQ broker matches attributes exactly and
-# knows nothing of spec.filters.
+# knows nothing of spec.filters. The relay adds the installation's token, without which no step works.
 """
 
 SCHEDULES = """
@@ -86,8 +86,8 @@ def bundles() -> dict[str, str]:
 
 
 def _around(bundled: bool) -> dict[str, str]:
-    triggers = [knative.trigger_of(one, bundled) for one in knative.steps()]
-    schedules = [knative.schedule_of(one, bundled) for one in knative.scheduled()]
+    triggers = [knative.trigger_of(one) for one in knative.steps()]
+    schedules = [knative.schedule_of(one) for one in knative.scheduled()]
     comment = BUNDLE_GATEWAY if bundled else GATEWAY
     return {
         "70-triggers.yaml": text(TRIGGERS, triggers),

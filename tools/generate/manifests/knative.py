@@ -12,6 +12,8 @@ BROKER = "food"
 PORT = 8080
 # The service that knows every public path, and where it tells its metrics: beside the ports of Knative's own proxy.
 FALLBACK = "public-host"
+# Knative's dispatchers and clock know no token of ours; this service adds it (k8s/broker).
+RELAY = "relay"
 METRICS_PORT = 9095
 SECRETS = "/var/openfaas/secrets"
 DEAD_LETTER_SINK = "ops-dead-letter"
@@ -140,31 +142,27 @@ def gateway(bundled: bool) -> Document:
     return _service(FALLBACK, labels("gateway"), (1, 5), container, (), AT_A_TIME)
 
 
-def trigger_of(one: Listed, bundled: bool) -> Document:
+def trigger_of(one: Listed) -> Document:
     """The subscription of a step to its events; both delivery and dead-letter sink are on every one."""
-    reference = subscriber(one, bundled)
-    sink = subscriber(next(each for each in listed() if each.name == DEAD_LETTER_SINK), bundled)
     spec = {
         "broker": BROKER,
         "filter": {"attributes": {"type": one.function.event_type}},
-        "subscriber": reference,
-        "delivery": {**DELIVERY, "deadLetterSink": sink},
+        "subscriber": by_relay(one.name),
+        "delivery": {**DELIVERY, "deadLetterSink": by_relay(DEAD_LETTER_SINK)},
     }
     annotations = {"rabbitmq.eventing.knative.dev/parallelism": PARALLELISM}
     about = {"labels": labels(one.function.owner), "annotations": annotations}
     return document("eventing.knative.dev/v1", "Trigger", one.name, spec, **about)
 
 
-def subscriber(one: Listed, bundled: bool) -> Document:
-    """Where the events of a function go: its own service, or its place in its owner's."""
-    name = one.function.owner if bundled else one.name
-    reference = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}}
-    return {**reference, "uri": f"/function/{one.name}"} if bundled else reference
+def by_relay(name: str) -> Document:
+    """Where the events and runs of a function go: the relay, which knows its address and adds the token."""
+    return {"ref": {"apiVersion": "v1", "kind": "Service", "name": RELAY}, "uri": f"/function/{name}"}
 
 
-def schedule_of(one: Listed, bundled: bool) -> Document:
+def schedule_of(one: Listed) -> Document:
     """The clock of a scheduled function; the event has no data, as the function asks for none."""
-    spec = {"schedule": cron_line(one.function.schedule), "timezone": "UTC", "sink": subscriber(one, bundled)}
+    spec = {"schedule": cron_line(one.function.schedule), "timezone": "UTC", "sink": by_relay(one.name)}
     return document("sources.knative.dev/v1", "PingSource", one.name, spec, labels=labels(one.function.owner))
 
 
