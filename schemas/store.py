@@ -9,13 +9,14 @@ class MenuQuery(Wire):
 
 
 class MenuDish(Wire):
-    """A dish as the client may order it."""
+    """A dish as the client may order it; `discount` is what the store takes off the price of a portion."""
 
     menu_id: int
     name: str
     description: str
     weight: int
     price: ToldMoney
+    discount: ToldMoney
     in_stock: int
 
 

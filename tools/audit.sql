@@ -132,6 +132,14 @@ SELECT order_id, dish_id, wanted.count AS wanted, held.count AS held
   FROM wanted FULL JOIN held USING (order_id, dish_id)
  WHERE wanted.count IS DISTINCT FROM held.count;
 
+-- name: order_paid_another_price
+-- Where the store's prices bound an order, its client pays what its dishes cost, less the store's own discounts.
+SELECT o.order_id, o.amount, sum((b.price - b.discount) * b.count) AS price
+  FROM "order".orders o JOIN store.reservations r USING (order_id) JOIN store.bookings b USING (order_id)
+ WHERE r.status = 'Ok' AND r.prices_bind
+ GROUP BY o.order_id, o.amount
+HAVING o.amount <> sum((b.price - b.discount) * b.count);
+
 -- name: completed_order_without_its_courier
 -- A completed order has a courier for the day and hour that were ordered.
 SELECT o.order_id, b.courier_id, b.delivery_date, b.delivery_hour, b.status, b.canceled_at

@@ -19,7 +19,7 @@ RESERVE = """
         SELECT dish_id, count
           FROM unnest(CAST(:dish_ids AS integer[]), CAST(:counts AS integer[])) AS w (dish_id, count)
     ), locked AS (
-        SELECT d.id, d.price, d.in_stock, w.count
+        SELECT d.id, d.price, d.discount, d.in_stock, w.count
           FROM dishes d JOIN wanted w ON w.dish_id = d.id
          WHERE NOT EXISTS (SELECT FROM decided)
          ORDER BY d.id
@@ -27,16 +27,18 @@ RESERVE = """
     ), verdict AS (
         SELECT CASE WHEN count(*) < (SELECT count(*) FROM wanted) OR NOT bool_and(in_stock >= count)
                     THEN 'NotAvailable'
-                    WHEN :prices_bind AND sum(price * count) - :discount <> :amount THEN 'WrongPrice'
+                    WHEN :prices_bind
+                     AND (sum(discount * count), sum((price - discount) * count)) <> (:discount, :amount)
+                    THEN 'WrongPrice'
                     ELSE 'Ok' END AS status
           FROM locked
     ), reserved AS (
-        INSERT INTO reservations (order_id, status)
-        SELECT :order_id, status FROM verdict WHERE NOT EXISTS (SELECT FROM decided)
+        INSERT INTO reservations (order_id, status, prices_bind)
+        SELECT :order_id, status, :prices_bind FROM verdict WHERE NOT EXISTS (SELECT FROM decided)
         RETURNING status
     ), booked AS (
-        INSERT INTO bookings (order_id, dish_id, count, price)
-        SELECT :order_id, id, count, price FROM locked, reserved WHERE status = 'Ok'
+        INSERT INTO bookings (order_id, dish_id, count, price, discount)
+        SELECT :order_id, id, count, price, discount FROM locked, reserved WHERE status = 'Ok'
     ), taken AS (
         UPDATE dishes d SET in_stock = d.in_stock - l.count
           FROM locked l, reserved WHERE d.id = l.id AND status = 'Ok'
@@ -46,10 +48,12 @@ RESERVE = """
 
 
 class PriceSettings(Settings):
-    """Whose prices bind: the client's amount as it is, or the store's menu."""
+    """Whose prices bind: the client's amount as it is, or the store's prices and discounts."""
 
     prices: str = Field(
-        default="client", pattern="^(client|store)$", description="client, or store: amount must match the menu"
+        default="client",
+        pattern="^(client|store)$",
+        description="client, or store: amount and discount must be those of the menu",
     )
 
 

@@ -4,7 +4,7 @@ from functions.shared.database import Database
 from functions.shared.rest import rest
 from schemas.store import Menu, MenuDish, MenuQuery
 
-DISHES = "SELECT id, name, description, weight_grams, price, in_stock FROM dishes ORDER BY id"
+DISHES = "SELECT id, name, description, weight_grams, price, discount, in_stock FROM dishes ORDER BY id"
 
 
 @rest("POST", "/ui-api-service/api/v1/external/menu", caller="bearer", autocommit=True)
@@ -17,6 +17,7 @@ def menu(_: MenuQuery, db: Database) -> Menu:
             description=dish.description,
             weight=dish.weight_grams,
             price=dish.price,
+            discount=dish.discount,
             in_stock=dish.in_stock,
         )
         for dish in db.rows(DISHES)

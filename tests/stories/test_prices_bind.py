@@ -26,10 +26,11 @@ def _restarted(stage: Stage, changed: dict[str, str], usual: dict[str, str]) -> 
             yield stage
 
 
-def test_the_amount_must_be_the_menus_less_the_discount(binding: Stage):
+def test_the_amount_must_be_the_menus_less_the_stores_discount(binding: Stage):
     guest, dish = binding.new_user(100), binding.dish(stock=10, price="15.00")
+    binding.system.sql.rows("UPDATE store.dishes SET discount = 1.50 WHERE id = :id", id=dish)
     right = binding.order(guest, binding.body(guest, dish, amount=27, discount=3))
-    wrong = binding.order(guest, binding.body(guest, dish, amount=26.99, discount=3))
+    wrong = binding.order(guest, binding.body(guest, dish, amount=0.01, discount=29.99))
 
     assert binding.settled(right, wrong) == ["Completed", "Canceled"]
     assert binding.statuses(guest, wrong) == ("Canceled", "Ok", "WrongPrice", "Skipped")

@@ -53,6 +53,7 @@ BREAKS = {
         "ALTER TABLE billing.clients DROP CONSTRAINT balance_not_negative",
         "UPDATE billing.clients SET balance = -0.01",
     ],
+    "order_paid_another_price": ["UPDATE store.reservations SET prices_bind = true WHERE order_id = 'good'"],
     "refund_does_not_fit": ["UPDATE billing.clients SET balance = 999999999999999999999999999999999999.99"],
     "charge_differs_from_movements": ["UPDATE billing.charges SET refunded_at = NULL WHERE order_id = 'busy'"],
     "payment_differs_from_movement": [

@@ -6,12 +6,14 @@ import pytest
 from tests.clients import order_of
 from tests.functions.paths import ENVELOPE, MENU, ORDER
 
+FIELDS = ["menuId", "name", "description", "weight", "price", "discount", "inStock"]
+
 
 def test_the_menu_shows_every_dish_with_its_price(ask, guest):
     answer = ask(MENU, guest, {})
     assert list(answer.json) == [*ENVELOPE, "dishs"]
     dishes = [dish for dish in answer.json["dishs"] if dish["menuId"] <= 5]
-    assert [list(dish) for dish in dishes] == [["menuId", "name", "description", "weight", "price", "inStock"]] * 5
+    assert [list(dish) for dish in dishes] == [FIELDS] * 5
     assert [(dish["menuId"], dish["name"], dish["price"], dish["weight"]) for dish in dishes] == [
         (1, "Дорадо на мангале", 39.0, 375),
         (2, "Люля-кебаб из телятины", 26.0, 245),
@@ -20,7 +22,7 @@ def test_the_menu_shows_every_dish_with_its_price(ask, guest):
         (5, "Шашлык рибай из молочного ягнёнка", 29.0, 295),
     ]
     assert all(dish["description"] for dish in dishes)
-    assert '"price":39.00,"inStock":' in answer.text
+    assert '"price":39.00,"discount":0.00,"inStock":' in answer.text
 
 
 @pytest.mark.usefixtures("restocked")
