@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: chaos help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
+.PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor \
 	images build-contexts deploy undeploy interop interop-api
 
@@ -37,6 +37,10 @@ test: bootstrap ## run the tests and show the coverage (args="-k refund": some o
 	@$(PYTHON) -m coverage run -m pytest $(or $(args),--numprocesses 2 --dist loadfile --no-loadscope-reorder); tests=$$?; \
 	$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report; \
 	$(if $(args),,$(PYTHON) -m tools.coverage_floor || exit 1;) exit $$tests
+
+overload: bootstrap ## more than the system can do, less than it needs (parts="flood database memory alarm stall disk queue" share=0.1)
+	@$(PYTHON) -m tests.platforms.programs chaos
+	@$(PYTHON) -m tests.overload $(parts) $(call flag,share) $(args)
 
 inject: bootstrap ## send one step its example (event=billing.withdraw user= order= amount= data= url= broker=1)
 	@$(PYTHON) -m tools.inject $(call flag,event) $(call flag,user) $(call flag,order) \

@@ -191,6 +191,7 @@ class _Open:
     promises: dict[int, tuple[_Promise, Message]] = field(default_factory=dict)
     returned: set[str] = field(default_factory=set)
     last_tag: int = 0
+    blocked: bool = False
 
 
 class Link:
@@ -201,7 +202,8 @@ class Link:
     ):
         self._parameters = pika.URLParameters(url)
         self._parameters.heartbeat = 30
-        self._parameters.blocked_connection_timeout = 60
+        # An alarm may last for hours, and a new connection would be blocked as well.
+        self._parameters.blocked_connection_timeout = None
         self._declare, self._subscriptions = declare, [*subscriptions]
         self._connection: _Connection | None = None
         self._open = _Open()
@@ -226,6 +228,11 @@ class Link:
         """Whether the connection stands now."""
         return self._ready.is_set()
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether RabbitMQ takes nothing now: it is short of memory or disk, and reads nothing until it is not."""
+        return self._open.blocked
+
     # -- publishing --------------------------------------------------------------------------------------------
 
     async def publish(self, messages: Sequence[Message]) -> None:
@@ -243,6 +250,8 @@ class Link:
         channel = self._open.publisher
         if channel is None or not channel.is_open:
             return outcome("RabbitMQ is not there")
+        if self.is_blocked:
+            return outcome("RabbitMQ takes nothing now: it is short of memory or disk")
         self._acknowledge_now()
         loop = asyncio.get_running_loop()
         promise = _Promise(len(messages), outcome, loop.create_future())
@@ -398,9 +407,22 @@ class Link:
             # `stop` came before there was anything to close.
             connection.close()
             return
+        connection.add_on_connection_blocked_callback(partial(self._blocked, opened))
+        connection.add_on_connection_unblocked_callback(partial(self._unblocked, opened))
         connection.channel(on_open_callback=partial(self._publisher_opened, opened))
         for subscription in tuple(self._subscriptions):
             self._consume(opened, subscription)
+
+    def _blocked(self, opened: _Open, _connection: Any, frame: Any) -> None:
+        log("RabbitMQ takes nothing", level=WARNING, reason=frame.method.reason)
+        opened.blocked = True
+        # Nobody is to wait for what may be taken in minutes; what it is for comes again.
+        for promise, _ in tuple(opened.promises.values()):
+            promise.settle(f"RabbitMQ takes nothing now: {frame.method.reason}")
+
+    def _unblocked(self, opened: _Open, *_: Any) -> None:
+        log("RabbitMQ takes messages again")
+        opened.blocked = False
 
     def _publisher_opened(self, opened: _Open, channel: Channel) -> None:
         channel.add_on_close_callback(partial(self._channel_closed, opened))

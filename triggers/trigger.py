@@ -200,6 +200,7 @@ class Trigger:
     async def _post_while_unavailable(self, headers: dict, body: bytes, jobs: list[Job]) -> Outcome | None:
         """Post until the function is there again; None when that is for somebody else to see."""
         for pause in pauses():
+            await self._while_blocked()
             if self.stopping.is_set() or all(job.delivery.is_stale for job in jobs):
                 return None
             began = time.perf_counter()
@@ -210,6 +211,11 @@ class Trigger:
             self._report(jobs[0].event, f"function unavailable: {outcome.reason}", WARNING)
             await self._pause(pause)
         return None
+
+    async def _while_blocked(self) -> None:
+        """What comes of a call could not be published: the function would work for nothing."""
+        while self.link.is_blocked and not self.stopping.is_set():
+            await self._pause(AFTER_TROUBLE)
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

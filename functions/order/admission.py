@@ -66,19 +66,31 @@ class Admission:
     def __init__(self) -> None:
         self._standing = Standing()
         self._looking = threading.Lock()
+        self._too_long_since: float | None = None
 
     def wait(self) -> None:
-        """Wait for a moment while too much is in flight. Raises Busy when the backlog is too long."""
+        """Wait for a moment while too much is in flight. Raises Busy when the backlog is too long.
+
+        When it is so for a while nobody waits any more: a client that is refused at once holds up no other.
+        """
         limit = read(AdmissionSettings).order_backlog_seconds
         if limit == "off":
             return
         until = time.monotonic() + LONGEST_WAIT
-        while not self._looked().has_capacity and time.monotonic() < until:
+        while not self._looked().has_capacity and time.monotonic() < until and not self._stays_too_long(limit):
             time.sleep(STEP)
         standing = self._standing
         if not standing.has_capacity and standing.seconds_to_end() > limit:
             raise Busy(f"{standing.open} orders are open, and {standing.rate:.0f} end a second")
         standing.taken_since += 1
+
+    def _stays_too_long(self, limit: float) -> bool:
+        """Whether the backlog is too long for as long as anybody waits: a rate of one moment says little."""
+        if self._standing.seconds_to_end() <= limit:
+            self._too_long_since = None
+            return False
+        self._too_long_since = self._too_long_since or time.monotonic()
+        return time.monotonic() - self._too_long_since >= LONGEST_WAIT
 
     def _looked(self) -> Standing:
         """The standing, looked up again when it is old; by one thread, the others go by what is known."""

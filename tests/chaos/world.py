@@ -52,7 +52,9 @@ class Behind:
 class World:
     """The system, its servers, the proxy between them, and what may be done to each."""
 
-    def __init__(self, directory: Path, old: str | None = None, seed: int = 0):
+    def __init__(
+        self, directory: Path, old: str | None = None, seed: int = 0, environment: dict[str, str] = ENVIRONMENT
+    ):
         self.postgres = Postgres(directory / "postgres", free_port())
         self.rabbitmq = RabbitMQ(directory / "rabbitmq", free_port())
         self.postgres.start()
@@ -62,7 +64,7 @@ class World:
         self.sql = Rows(self.postgres.url(DATABASE))
         database = self._seen(self.postgres.url(DATABASE), self.postgres.port, POSTGRES)
         behind = Behind(self.rabbitmq, self.proxy.before(RABBITMQ, self.rabbitmq.port))
-        self.system = System(directory / "system", self.postgres, behind, database, **ENVIRONMENT)
+        self.system = System(directory / "system", self.postgres, behind, database, **environment)
         secrets = self.system.installation.secrets
         admin = (secrets / "admin-password").read_text().strip()
         migrate(self.sql.url, json.loads((secrets / "roles.json").read_text()), admin_password=admin)

@@ -56,13 +56,17 @@ def find_server() -> Path:
 
 
 class RabbitMQ:
-    """Start and stop one node; `directory` keeps its messages, its log and its password between runs."""
+    """Start and stop one node; `directory` keeps its messages, its log and its password between runs.
+
+    `settings` are lines of its configuration beside ours, from the next start on.
+    """
 
     port_variable = "LOCAL_RABBITMQ_PORT"
 
     def __init__(self, directory: Path, port: int):
         self.directory = Path(directory).absolute()
         self.port = port
+        self.settings: dict[str, str] = {}
         self.node = f"food-{short_name(self.directory)}@localhost"
         self.log = self.directory / "rabbitmq.log"
         self._process: subprocess.Popen | None = None
@@ -122,6 +126,7 @@ class RabbitMQ:
 
     def _write_configuration(self) -> None:
         settings = CONFIGURATION.format(port=self.port, user=USER, password=self.password)
+        settings += "".join(f"{name} = {value}\n" for name, value in self.settings.items())
         path = self.directory / "rabbitmq.conf"
         path.touch(mode=0o600)
         path.write_text(settings)

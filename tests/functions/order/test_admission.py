@@ -49,6 +49,16 @@ def test_many_open_orders_of_which_none_ends_are_busy(orders):
         Admission().wait()
 
 
+def test_after_a_while_a_backlog_that_is_too_long_is_busy_at_once(orders, monkeypatch):
+    there_are(orders, rules.ALWAYS_TAKEN)
+    admission = Admission()
+    with pytest.raises(Busy):
+        admission.wait()
+    monkeypatch.setattr(rules, "STEP", 30)
+    with pytest.raises(Busy):
+        admission.wait()
+
+
 def test_a_backlog_that_ends_within_the_limit_makes_one_wait_and_no_more(orders):
     there_are(orders, 400)
     there_are(orders, 100, ended=True)  # 50 a second: eight seconds of work
