@@ -31,6 +31,7 @@ from triggers.asgi import (
 )
 from triggers.command import settings_for
 from triggers.http_client import Answer, HttpClient, Lost, NotReached, target_of
+from triggers.http_server import PublicProtocol
 from triggers.metrics import GATEWAY, MetricsSettings, check_metrics_port, serve_metrics
 from triggers.server import Lifespan, serve
 from triggers.stack import Function, load
@@ -170,7 +171,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(GatewaySettings, __doc__)
     check_metrics_port(settings)
-    serve(Gateway(settings), host=settings.host, port=settings.port)
+    serve(Gateway(settings), host=settings.host, port=settings.port, protocol=PublicProtocol)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,29 @@ import uvicorn
 
 from functions.shared.telemetry import traces
 from triggers.command import check_port
+from triggers.http_server import LimitedProtocol, allow_files
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
 KEEP_ALIVE = 120
 GRACE = 12
 
 
-def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = False) -> None:
+def serve(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    workers: int = 1,
+    factory: bool = False,
+    protocol: type[LimitedProtocol] = LimitedProtocol,
+) -> None:
     """Serve `app` until SIGTERM or SIGINT; requests in flight are finished first, for some seconds.
 
     With several `workers` the app is a factory that each process calls for itself, named as `module:function`.
     """
     check_port(host, port)
     traces.check()
+    allow_files()
     config = uvicorn.Config(
         app,
         factory=factory,
@@ -28,7 +38,7 @@ def serve(app: Any, *, host: str, port: int, workers: int = 1, factory: bool = F
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
+        http=protocol,
         ws="none",
         lifespan="auto",
         interface="asgi3",

@@ -2,7 +2,7 @@
 
 Each part presses orders in while something is short, gives back what was missing, and then waits until every order
 that was accepted has ended and its guest was told. Ends with 1 when one has not, when a client heard anything but an
-order or a 503, when memory grew without end, or when the audit finds something. `--share 0.1` makes all parts shorter.
+order or a 503, when memory grew without end, or when the audit finds something. `--share 0.1` makes parts shorter.
 """
 
 import sys

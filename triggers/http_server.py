@@ -1,0 +1,147 @@
+"""uvicorn's HTTP, with limits for clients that send or read slowly, or come by the thousand.
+
+uvicorn ends a connection that is idle between two requests. These are ours: one that never sends a request, a head
+that does not end, in time or in size, an answer that nobody reads, and how many connections there are.
+"""
+
+import asyncio
+import resource
+from functools import cache, partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from functions.shared.telemetry.metrics import Counter
+
+HEAD_SECONDS = 10.0  # from a head's first byte to its last
+READ_SECONDS = 30.0  # for a client to go on reading what was written
+MOST_CONNECTIONS = 1000
+OTHER_FILES = 200  # logs, the database, what is imported
+
+REFUSED = Counter("http_connections_refused", "Connections that ended for what the client did", ["status"])
+
+
+def allow_files() -> None:
+    """Let this process have as many connections open as it may need, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 2 * MOST_CONNECTIONS + OTHER_FILES
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard < 0 else min(needed, hard), hard))
+
+
+@cache
+def most_connections() -> int:
+    """How many clients there may be at a time; a gateway has a connection to a function for each of them."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_CONNECTIONS, max(1, (files - OTHER_FILES) // 2))
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. A CloudEvent in binary mode is the largest head: forty attributes of 8 KiB."""
+
+    largest_head = 512 * 1024
+
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self._overdue: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        self._idle_since = self.loop.time()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    # -- what asyncio calls --
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Make room: a connection that waits for nothing ends before one more is refused."""
+        super().connection_made(transport)
+        if len(self.connections) > most_connections() and not self._end_longest_idle():
+            self._refuse(503, "too many connections: expected fewer, or come again later", b"retry-after: 1\r\n")
+            return
+        self._expect_head(self.timeout_keep_alive)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a head, or of a body."""
+        if self.is_idle:
+            if not self._head_size:
+                self._expect_head(HEAD_SECONDS)
+            self._head_size += len(data)
+        super().data_received(data)
+        if self._head_size > self.largest_head:
+            self._refuse(431, f"expected a head of at most {self.largest_head} bytes")
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than the answer is written."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(READ_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads on."""
+        if self._unread:
+            self._unread.cancel()
+        super().resume_writing()
+
+    # -- what the parser and uvicorn call --
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._head_size = 0
+        self._cancel()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """From here on it waits for the next request."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """A close waits until all is read, by a client that may never do that."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    # -- limits --
+
+    def _expect_head(self, seconds: float) -> None:
+        self._cancel()
+        self._overdue = self.loop.call_later(
+            seconds, partial(self._refuse, 408, f"expected a request within {seconds:g} seconds")
+        )
+
+    def _cancel(self) -> None:
+        if self._overdue:
+            self._overdue.cancel()
+
+    def _end_longest_idle(self) -> bool:
+        idle = [other for other in self.connections if other is not self and other.is_idle]
+        if not idle:
+            return False
+        longest = min(idle, key=lambda other: other._idle_since)
+        longest.transport.abort()
+        self.connections.discard(longest)
+        return True
+
+    def _refuse(self, status: int, reason: str, header: bytes = b"") -> None:
+        self._cancel()
+        if self.transport.is_closing():
+            return
+        REFUSED.labels(str(status)).inc()
+        body = b'{"error":"%b"}' % reason.encode()
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n%b\r\n"
+        self.transport.write(STATUS_LINE[status] + head % (len(body), header) + body)
+        self.transport.close()
+
+
+class PublicProtocol(LimitedProtocol):
+    """One connection from outside: a head has a token, and little else."""
+
+    largest_head = 64 * 1024
