@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tools.install import install, owners
-from tools.local.children import Child, answers
+from tools.local.children import Child, answers, stop
 from tools.local.environment import ROOT, Environment
 from tools.local.installation import Installation
 from tools.local.processes import StartFailed, free_port, is_free, start_time, wait_until
@@ -119,6 +119,28 @@ def _next_word(child: Child) -> str:
     return words[-1] or ""
 
 
+WORKER = """
+import socket, os, signal, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("listens", flush=True)
+# The master and one worker; the port belongs to both.
+os.fork()
+signal.pause()
+"""
+
+
+def test_a_worker_that_outlives_its_master_does_not_keep_the_port(tmp_path: Path):
+    port = free_port()
+    child = Child("workers", [sys.executable, "-c", WORKER, str(port)], {}, tmp_path / "log")
+    child.start()
+    assert wait_until(lambda: "listens" in child.log.read_text(), 20)
+    os.kill(child.pid, signal.SIGKILL)
+    _next_word(child)
+    assert wait_until(lambda: child.keep_running() or child.runs, 20)
+    assert wait_until(lambda: child.log.read_text().count("listens") == 2, 20), child.log.read_text()
+    stop([child])
+
+
 # Everything
 
 
@@ -167,7 +189,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def alive(status: dict) -> list[str]:
-    return [name for name, (pid, start) in status["processes"].items() if start_time(pid) == start]
+    known = status["processes"] | status["servers"]
+    return [name for name, (pid, start) in known.items() if start_time(pid) == start]
 
 
 def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(run: Run):
@@ -184,16 +207,44 @@ def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(ru
     left = run.status
     killed.kill()
     killed.wait()
-    assert alive(left)
-    stopped = run.start()
-    assert not alive(left)
+    assert wait_until(lambda: not alive(left) and not (run.directory / "run.json").exists(), 60), alive(left)
+    assert "nothing runs" in run.command("stop").stdout
 
+    stopped = run.start()
     status = run.status
     assert run.command("stop").stdout == "stopped\n"
     assert stopped.wait(10) == 0
     assert alive(status) == []
     assert not (run.directory / "run.json").exists()
     assert "nothing runs" in run.command("status").stderr
+
+
+def test_what_a_killed_run_and_its_killed_watchdog_leave_is_found_and_ended_by_stop(run: Run):
+    killed = run.start()
+    left = run.status
+    for pid in (*watchdogs(killed.pid), killed.pid):
+        os.kill(pid, signal.SIGKILL)
+    killed.wait()
+    count = len(left["processes"]) + 2
+    assert len(alive(left)) == count
+    ended = f"ended {count} processes of a run that was killed in {run.directory}\n"
+    assert run.command("stop").stdout == ended
+    assert alive(left) == []
+    assert run.command("stop").stdout == f"nothing runs in {run.directory}\n"
+
+
+def watchdogs(supervisor: int) -> list[int]:
+    """Forked from the fork server of a supervisor, and named by nobody: what is no process of run.json."""
+    servers = _children(supervisor)
+    return [pid for server in servers for pid in _children(server) if _name(pid) == "watchdog"]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def test_taken_port_is_told_before_anything_starts(run: Run):

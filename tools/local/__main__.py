@@ -15,6 +15,7 @@ import click
 
 from tools.local.children import answers
 from tools.local.installation import Installation
+from tools.local.leftovers import end_leftovers
 from tools.local.postgres import find_binaries
 from tools.local.processes import StartFailed, send, start_time, wait_until
 
@@ -107,7 +108,10 @@ def _installation() -> Iterator[Installation]:
 def _stop(installation: Installation) -> None:
     status = installation.running()
     if not status:
-        click.echo(f"nothing runs in {installation.directory}")
+        count = end_leftovers(installation.status())
+        installation.run_file.unlink(missing_ok=True)
+        found = f"ended {count} processes of a run that was killed" if count else "nothing runs"
+        click.echo(f"{found} in {installation.directory}")
         return
     send(status["pid"], signal.SIGTERM)
     if not wait_until(lambda: not start_time(status["pid"]), LONGEST_STOP, every=0.1):

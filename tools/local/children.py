@@ -78,11 +78,17 @@ class Child:
             return None
         now = time.monotonic()
         if not self.next_start:
+            self._end_workers()
             return self._plan_restart(now)
         if now >= self.next_start:
             self.next_start = 0
             self.start()
         return None
+
+    def _end_workers(self) -> None:
+        """Those that have outlived the process would hold its port; they are in its process group."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _plan_restart(self, now: float) -> str:
         self.failures = 1 if now - self.started > STEADY else self.failures + 1

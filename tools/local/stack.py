@@ -17,9 +17,10 @@ from tools.local.banner import banner
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
 from tools.local.installation import DATABASE, Installation
+from tools.local.leftovers import Watchdog, end_leftovers
 from tools.local.plan import Plan
 from tools.local.postgres import Postgres
-from tools.local.processes import StartFailed, end, last_lines, require_free, send, start_time, wait_until
+from tools.local.processes import StartFailed, last_lines, require_free, start_time, wait_until
 from tools.local.rabbitmq import RabbitMQ, speaks_amqp
 from tools.local.scrape import configuration
 from tools.private_files import write_private
@@ -42,14 +43,19 @@ def run(installation: Installation, each: bool) -> None:
     claim = installation.claim()
     stopping = _stop_signals()
     try:
-        _end_leftovers(installation)
+        if count := end_leftovers(installation.status()):
+            say(f"ended {count} processes of a run that was killed")
         stack = Stack(installation, each, stopping)
         stack.require_ports()
+        watchdog = Watchdog(installation)
         try:
             stack.up()
             stack.supervise()
         finally:
-            stack.down()
+            try:
+                stack.down()
+            finally:
+                watchdog.stop()
     finally:
         os.close(claim)
 
@@ -223,6 +229,7 @@ class Stack:
     def _repair(self, name: str, server: Postgres | RabbitMQ) -> None:
         try:
             server.start()
+            self._write_status()
             say(f"{name} runs again")
         except StartFailed as problem:
             say(f"{problem}\ntrying again in {SERVER_PAUSE} s")
@@ -230,6 +237,10 @@ class Stack:
 
     def _pids(self) -> dict[str, int]:
         return {child.name: child.pid for child in self.plan.children if child.pid}
+
+    def _server_pids(self) -> dict[str, int]:
+        servers = {"PostgreSQL": self.postgres, "RabbitMQ": self.rabbitmq}
+        return {name: server.pid for name, server in servers.items() if server and server.pid}
 
     def _write_status(self) -> None:
         """Write run.json: for the other commands, and for the next start should this process be killed."""
@@ -242,17 +253,6 @@ class Stack:
             "amqp": self.amqp,
             "functions": self.plan.urls,
             "processes": {name: [pid, start_time(pid)] for name, pid in self._pids().items()},
+            "servers": {name: [pid, start_time(pid)] for name, pid in self._server_pids().items()},
         }
         write_private(self.installation.run_file, json.dumps(status, indent=2) + "\n")
-
-
-def _end_leftovers(installation: Installation) -> None:
-    """End the processes of a system that was killed: those whose number was not given to another one."""
-    started = (installation.status() or {}).get("processes", {}).values()
-    left = [pid for pid, start in started if start and start_time(pid) == start]
-    if left:
-        say(f"ending {len(left)} processes of a run that was killed")
-    for pid in left:
-        send(pid, signal.SIGTERM)
-    for pid in left:
-        end(pid)
