@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from schemas.answers import AdminEnvelope, Envelope
-from schemas.fields import Email, FilledText, Phone, Text, UserName, Whole, Wire, listed
+from schemas.fields import Email, FilledText, NewName, Page, Phone, Text, UserName, Whole, Wire, listed
 
 # The upper limit keeps the work of hashing small, whatever is sent.
 Password = Annotated[str, Field(min_length=1, max_length=128)]
@@ -36,6 +36,7 @@ class Person(Wire):
 class NewUser(Person):
     """A person who registers."""
 
+    username: NewName
     password: Password
 
 
@@ -156,8 +157,16 @@ class Account(Wire):
     credentials_non_expired: bool = True
 
 
+class UsersQuery(Page):
+    """Which of the users."""
+
+
+class RolesQuery(Page):
+    """Which of the roles."""
+
+
 class Accounts(AdminEnvelope):
-    """All users, by id."""
+    """A page of the users, by id."""
 
     users: tuple[Account, ...] | None = None
 
@@ -220,7 +229,7 @@ class Deleted(AdminEnvelope):
 
 
 class Roles(AdminEnvelope):
-    """All roles, by id."""
+    """A page of the roles, by id."""
 
     roles: tuple[Role, ...] | None = None
 

@@ -1,6 +1,7 @@
 """Field types that events and REST bodies share, each with the refusal that its users read."""
 
 import re
+import unicodedata
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -110,6 +111,15 @@ def _not_blank(text: str) -> str:
 Text = Annotated[str, Field(max_length=255), AfterValidator(_printable)]
 FilledText = Annotated[Text, AfterValidator(_not_blank)]
 UserName = Annotated[str, Field(max_length=50), AfterValidator(_printable), AfterValidator(_not_blank)]
+
+
+def plain_name(name: Any) -> Any:
+    """A user's name in one form, however it was typed: composed (NFC), without blanks around it; case counts."""
+    return unicodedata.normalize("NFC", name).strip() if isinstance(name, str) else name
+
+
+# A name that is not taken yet. Those of events and answers are somebody's already, and stay as they are.
+NewName = Annotated[UserName, BeforeValidator(plain_name)]
 Email = Annotated[Text, Field(pattern=r"^[^@\s]+@[^@\s]+$")]
 Phone = Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()\-]{0,30}$")]
 # An order's id is also the subject of its events, so it is printable ASCII without blanks.
@@ -128,6 +138,18 @@ def listed(least: int, most: int, what: str) -> BeforeValidator:
 
 
 SOME_DISHES = listed(1, 100, "dishes")
+
+
+class Page(Wire):
+    """Which part of a list: so many, after so many pages of that size. Without it the first thousand."""
+
+    page: Annotated[Whole, Field(ge=0, le=1_000_000, description="pages before this one")] = 0
+    size: Annotated[Whole, Field(ge=1, le=1000, description="how many are on a page")] = 1000
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """For LIMIT :size OFFSET :offset."""
+        return {"size": self.size, "offset": self.page * self.size}
 
 
 def _day(value: Any) -> Any:

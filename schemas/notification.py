@@ -6,9 +6,11 @@ from pydantic import Field
 
 from schemas.answers import Envelope
 from schemas.billing import UserQuery
-from schemas.fields import OrderId, Wire, listed
+from schemas.fields import OrderId, Page, Wire, listed
 
-__all__ = ["Mail", "Mails", "MissingMails", "OrderIds", "UserQuery"]
+
+class MailsQuery(UserQuery, Page):
+    """Whose mails, and which of them: the first page has the newest."""
 
 
 class Mail(Wire):
@@ -21,7 +23,7 @@ class Mail(Wire):
 
 
 class Mails(Envelope):
-    """A user's mails, oldest first."""
+    """A page of a user's mails, oldest first; the first page has the newest of them."""
 
     emails: list[Mail] | None = None
 

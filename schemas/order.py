@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from schemas.answers import Envelope, Simple, ToldMoney
-from schemas.fields import SOME_DISHES, Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Text, Wire
+from schemas.fields import SOME_DISHES, Amount, Count, Day, DishId, FilledText, Hour, Money, OrderId, Page, Text, Wire
 
 
 class OrderedDish(Wire):
@@ -50,8 +50,8 @@ class OrderQuery(Wire):
         return self
 
 
-class OrdersQuery(Wire):
-    """All orders of a user."""
+class OrdersQuery(Page):
+    """Which of a user's orders, the newest first."""
 
     user_name: Text | None = None
 
@@ -79,6 +79,6 @@ class FoundOrder(Envelope):
 
 
 class FoundOrders(Envelope):
-    """A user's orders, newest first."""
+    """A page of a user's orders, newest first."""
 
     orders: list[OrderState] | None = None

@@ -1,11 +1,11 @@
 """What the store's REST method takes and gives."""
 
 from schemas.answers import Envelope, ToldMoney
-from schemas.fields import Wire
+from schemas.fields import Page, Wire
 
 
-class MenuQuery(Wire):
-    """The whole menu is asked for: an empty object."""
+class MenuQuery(Page):
+    """Which part of the menu: an empty object asks for all of it, up to a thousand dishes."""
 
 
 class MenuDish(Wire):
@@ -21,6 +21,6 @@ class MenuDish(Wire):
 
 
 class Menu(Envelope):
-    """All dishes, by their ids."""
+    """A page of the dishes, by their ids."""
 
     dishs: list[MenuDish] | None = None

@@ -7,6 +7,7 @@ from functions.shared.bearer import Unauthorized, claims_of
 from functions.shared.database import Database
 from functions.shared.settings import read
 from schemas.auth import Tokens
+from schemas.fields import plain_name
 
 USER = """
     SELECT id, username, email, authorities, password, enabled, generation
@@ -37,7 +38,7 @@ def by_password(username: str | None, password: str | None, db: Database) -> Tok
     """Tokens for a new login; None, after the same time, for a wrong password, nobody and the disabled."""
     if not username or not password:
         return None
-    user = db.row(USER, username=username)
+    user = db.row(USER, username=username) or db.row(USER, username=plain_name(username))
     if not passwords.fits(user and user.password, password) or not user.enabled:
         return None
     if passwords.is_outdated(user.password):

@@ -7,6 +7,7 @@ from functions.shared.database import Database
 from functions.shared.rest import Response, admin_refusal, rest
 from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.auth import AccountEdit, AccountFound
+from schemas.fields import plain_name
 
 require(DatabaseSettings, CallSettings, InstallationSettings)
 
@@ -46,7 +47,7 @@ READ = """
 def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
     """Change what is given of the user of that name; who gets ROLE_USER has a balance before."""
     with database.transaction() as db:
-        user = db.row(KNOWN, username=body.username)
+        user = db.row(KNOWN, username=body.username) or db.row(KNOWN, username=plain_name(body.username))
         roles, unknown = names_of(body.roles or (), db)
     if user is None:
         return AccountFound.refused(-502, "User not found")
@@ -56,7 +57,7 @@ def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
         return Response(AccountFound.refused(-700, "Billing cannot be reached, nothing was changed"), 503, RETRY)
     try:
         with database.transaction() as db:
-            return _edited(body, roles, db)
+            return _edited(body.model_copy(update={"username": user.username}), roles, db)
     except database.Duplicate as problem:
         return AccountFound.refused(-700, taken(problem))
 

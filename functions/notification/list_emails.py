@@ -4,11 +4,11 @@ from functions.notification.find_email import list_mails
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
-from schemas.notification import Mails, UserQuery
+from schemas.notification import Mails, MailsQuery
 
 
 @rest("POST", "/ui-api-service/api/v1/external/user/notification", caller="bearer", autocommit=True)
-def list_emails(body: UserQuery, caller: Caller, db: Database) -> Mails:
+def list_emails(body: MailsQuery, caller: Caller, db: Database) -> Mails:
     """One's own mails, oldest first."""
     if body.username != caller.username:
         return Mails.refused(-8513, "Access denied")

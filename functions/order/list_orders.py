@@ -11,13 +11,13 @@ NEWEST = """
            accepted_at, ended_at, needs_attention_at, notified_at
       FROM orders
      WHERE username = :username
-     ORDER BY accepted_at DESC, order_id LIMIT 1000
+     ORDER BY accepted_at DESC, order_id LIMIT :size OFFSET :offset
 """
 
 
 @rest("POST", "/ui-api-service/api/v1/external/order/list", caller="bearer", autocommit=True)
 def list_orders(body: OrdersQuery, caller: Caller, db: Database) -> FoundOrders:
-    """The newest first, a thousand at the most."""
+    """The newest first, page by page."""
     if body.user_name != caller.username:
         return FoundOrders.refused(-8513, "Access denied")
-    return FoundOrders(orders=[state(row) for row in db.rows(NEWEST, username=caller.username)])
+    return FoundOrders(orders=[state(row) for row in db.rows(NEWEST, username=caller.username, **body.rows)])

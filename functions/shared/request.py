@@ -41,6 +41,7 @@ class Request:
     path: str
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
+    query_string: str = ""
 
     @classmethod
     def of(cls, request: Any, largest: int) -> "Request":
@@ -58,7 +59,8 @@ class Request:
             # The framework reads what is left of the body after the answer, and would fail on it again.
             request.stream = io.BytesIO()
             raise TooLarge from None
-        return cls(request.method, request.path, Headers.of(request.headers.items()), body)
+        query = request.query_string.decode("latin-1")
+        return cls(request.method, request.path, Headers.of(request.headers.items()), body, query)
 
     @property
     def content_type(self) -> str:
@@ -73,5 +75,14 @@ class Request:
     @cached_property
     def form(self) -> Mapping[str, str]:
         """The fields of a form; the first of a name counts. Raises ValueError where it is no UTF-8."""
-        pairs = parse_qsl(self.body.decode(), keep_blank_values=True, errors="strict")
-        return dict(reversed(pairs))
+        return _fields(self.body.decode())
+
+    @cached_property
+    def query(self) -> Mapping[str, str]:
+        """The fields after the path's question mark, as `form`."""
+        return _fields(self.query_string)
+
+
+def _fields(text: str) -> dict[str, str]:
+    pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    return dict(reversed(pairs))

@@ -3,16 +3,17 @@
     @rest("POST", "/ui-api-service/api/v1/external/user/balance/get", caller="bearer")
     def balance_get(body: UserQuery, caller: Caller, db: Database) -> Balance: ...
 
-A parameter is filled by its annotation: a model is the body, Database a transaction, Caller the bearer, an optional
-IdempotencyKey that header; any other one is taken from the path (`/users/{id}`) by its name. With `autocommit` each
-statement is a transaction of its own: for methods that run one, which then is one trip to the database and not two.
+A parameter is filled by its annotation: a model is the body (of a GET the query), Database a transaction, Caller the
+bearer, an optional IdempotencyKey that header; any other one is taken from the path (`/users/{id}`) by its name. With
+`autocommit` each statement is a transaction of its own: for methods that run one, which then is one trip to the
+database and not two.
 """
 
 import inspect
 import re
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,9 +35,11 @@ from functions.shared.telemetry.instrumented import instrumented
 from functions.shared.telemetry.logs import log, milliseconds_since
 from functions.shared.validation_errors import explain
 from schemas.answers import Timed
+from schemas.fields import plain_name
 
 Body = TypeVar("Body", covariant=True)
 CallerKind = Literal["public", "bearer", "admin", "internal"]
+NAMES_OF_USERS = ("username", "user_name")
 ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
 ASK_WITH_A_KEY = f"Nobody knows whether it was done; with an {idempotency.HEADER} it is safe to ask again"
 # Of JSON, whose objects take up to thirty times their text: a thousand order ids are half of it, an order a tenth.
@@ -105,6 +108,11 @@ class Route:
     def takes_key(self) -> bool:
         """Whether doing it twice differs from doing it once, so that clients may name their request."""
         return idempotency.Optional in self.parameters.values()
+
+    @property
+    def takes_content(self) -> bool:
+        """Whether its model is the request's body, and not its query."""
+        return self.body is not None and self.method != "GET"
 
     def path_values(self, path: str) -> dict[str, str]:
         """The values of the path's placeholders, whatever the prefix under which the function is served."""
@@ -195,9 +203,9 @@ class _Call:
         if role and role not in caller.authorities:
             return json_answer({"error": "access_denied", "error_description": "Access is denied"}, 403)
         values = self._values(caller)
-        if self.route.body and (problem := self._wrong_content_type()):
+        if self.route.takes_content and (problem := self._wrong_content_type()):
             return problem
-        return _rendered(self._call(values | self._body()))
+        return _rendered(self._call(values | self._body(caller)))
 
     def _caller(self) -> Caller | None:
         if self.route.caller not in ROLES:
@@ -239,18 +247,21 @@ class _Call:
             reason = explain(problem) if found else "missing in the path"
             raise BadRequest(f"{name}: {reason}") from None
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self, caller: Caller | None) -> dict[str, Any]:
         name = next((n for n, hint in self.route.parameters.items() if hint is self.route.body), None)
         if name is None:
             return {}
         try:
-            return {name: self.route.body.model_validate(self._raw_body())}
+            body = self.route.body.model_validate(self._raw_body())
         except ValidationError as problem:
             raise BadRequest(explain(problem)) from None
+        return {name: _in_callers_name(body, caller) if self.route.caller == "bearer" else body}
 
     def _raw_body(self) -> Any:
         if self.route.form:
-            return self._form()
+            return self._form(lambda: self.request.form)
+        if not self.route.takes_content:
+            return self._form(lambda: self.request.query)
         try:
             raw = exact_json.loads(self.request.body)
         except (ValueError, RecursionError) as problem:
@@ -259,9 +270,9 @@ class _Call:
             raise BadRequest("expected a JSON object, got another JSON value")
         return raw
 
-    def _form(self) -> dict[str, str]:
+    def _form(self, fields: Callable[[], Mapping[str, str]]) -> dict[str, str]:
         try:
-            return dict(self.request.form)
+            return dict(fields())
         except ValueError:
             raise BadRequest("expected a form in UTF-8") from None
 
@@ -295,6 +306,13 @@ class _Call:
         report(trouble, problem, self.route.name)
         message = ASK_WITH_A_KEY if trouble.status == 504 else None
         return json_answer(spring_error(self.request, trouble.status, message), trouble.status, trouble.headers)
+
+
+def _in_callers_name(body: BaseModel, caller: Caller) -> BaseModel:
+    """A name that means the caller is the caller's own, in whatever form it was typed."""
+    given = {name: getattr(body, name, None) for name in NAMES_OF_USERS}
+    meant = [name for name, value in given.items() if value and plain_name(value) == plain_name(caller.username)]
+    return body.model_copy(update=dict.fromkeys(meant, caller.username)) if meant else body
 
 
 def _rendered(result: Any) -> Answer:

@@ -4,11 +4,14 @@ from functions.shared.database import Database
 from functions.shared.rest import rest
 from schemas.store import Menu, MenuDish, MenuQuery
 
-DISHES = "SELECT id, name, description, weight_grams, price, discount, in_stock FROM dishes ORDER BY id"
+DISHES = """
+    SELECT id, name, description, weight_grams, price, discount, in_stock
+      FROM dishes ORDER BY id LIMIT :size OFFSET :offset
+"""
 
 
 @rest("POST", "/ui-api-service/api/v1/external/menu", caller="bearer", autocommit=True)
-def menu(_: MenuQuery, db: Database) -> Menu:
+def menu(body: MenuQuery, db: Database) -> Menu:
     """Every dish, also those that are sold out."""
     dishes = [
         MenuDish(
@@ -20,6 +23,6 @@ def menu(_: MenuQuery, db: Database) -> Menu:
             discount=dish.discount,
             in_stock=dish.in_stock,
         )
-        for dish in db.rows(DISHES)
+        for dish in db.rows(DISHES, **body.rows)
     ]
     return Menu(dishs=dishes)

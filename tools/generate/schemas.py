@@ -190,7 +190,7 @@ def _method(entry: Declared, number: int) -> dict[str, Any]:
     }
     if parameters := _parameters(route):
         method["parameters"] = parameters
-    if route.body:
+    if route.takes_content:
         content = {FORM if route.form else "application/json": {"schema": _schema_of(route.body)}}
         method["requestBody"] = {"required": True, "content": content}
     return method
@@ -216,7 +216,16 @@ def _in_path(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": TypeAdapter(hint).json_schema()}
         for name, hint in route.parameters.items()
         if f"{{{name}}}" in route.paths[0]
+    ] + [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in _query_fields(route).items()
     ]
+
+
+def _query_fields(route: Route) -> dict[str, Any]:
+    if route.body is None or route.takes_content:
+        return {}
+    return _standard(route.body.model_json_schema(schema_generator=Plainly)["properties"])
 
 
 def _responses(route: Route) -> dict[str, Any]:
@@ -231,7 +240,7 @@ def _responses(route: Route) -> dict[str, Any]:
 def _troubles(route: Route) -> dict[str, Any]:
     refusal = {admin_refusal: "AdminBadRequest", oauth_refusal: "OAuthBadRequest"}.get(route.refusal, "BadRequest")
     names = {"405": "MethodNotAllowed", "503": "Unavailable"}
-    if route.body:
+    if route.takes_content:
         names |= {"400": refusal, "413": "TooLarge", "415": "UnsupportedMediaType"}
     elif _in_path(route):
         names["400"] = refusal
