@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor \
-	images build-contexts deploy undeploy interop interop-api
+	images build-contexts render deploy undeploy interop interop-api
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -68,15 +68,20 @@ build-contexts: bootstrap ## prepare a build context for every function with faa
 	@mkdir -p template/dockerfile && echo 'language: dockerfile' > template/dockerfile/template.yml
 	@faas-cli build --shrinkwrap -f stack.yml
 
-deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version=)
-	@$(PYTHON) -m tools.deploy up $(call flag,overlay) $(call flag,registry) $(call flag,version)
+render: bootstrap ## print the manifests of an overlay (overlay=production registry= version= host= issuer= kustomization=1)
+	@$(PYTHON) -m tools.render $(call flag,overlay) $(call flag,registry) $(call flag,version) $(call flag,host) \
+		$(call flag,issuer) $(if $(kustomization),--kustomization)
 
-undeploy: bootstrap ## take it away again, the data not (overlay=production everything=1)
-	@$(PYTHON) -m tools.deploy down $(call flag,overlay) $(if $(everything),--everything)
+deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version= host= issuer=)
+	@$(PYTHON) -m tools.deploy up $(call flag,overlay) $(call flag,registry) $(call flag,version) $(call flag,host) \
+		$(call flag,issuer)
+
+undeploy: bootstrap ## take it away again, the data not (overlay=production host= everything=1)
+	@$(PYTHON) -m tools.deploy down $(call flag,overlay) $(call flag,host) $(if $(everything),--everything)
 
 interop: bootstrap ## run the platforms' own brokers and gateways with our functions (parts="broker metrics": some; builds them once)
 	@$(PYTHON) -m tests.platforms.programs interop
-	@failed=; for part in $(or $(parts),broker openfaas metrics images); do \
+	@failed=; for part in $(or $(parts),broker servers openfaas metrics images); do \
 		$(PYTHON) -m pytest $(args) tests/platforms/$$part || failed="$$failed $$part"; done; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 

@@ -4,10 +4,13 @@
 
 `down --overlay production` takes it away but keeps databases, queues and secrets; `--everything` does not.
 
-It calls `kubectl`, with the cluster and the rights that kubectl has.
+`up` ends with taking away what an earlier version had and this one has not. It calls `kubectl`, with the cluster and
+the rights that kubectl has.
 """
 
 import json
+import math
+import re
 import subprocess
 import sys
 import time
@@ -19,23 +22,28 @@ from typing import Any
 import click
 import yaml
 
-from tools.generate.manifests.listed import image
-from triggers.stack import ROOT
+from tools import render
+from tools.generate.manifests import overlays
 
-OVERLAYS = ROOT / "k8s" / "overlays"
 Document = dict[str, Any]
 
 # What is applied together, in this order; each part is ready before the next begins.
 PARTS: dict[str, set[str]] = {
     "namespace": {"Namespace"},
-    "servers": {"RabbitmqCluster", "Cluster", "PodDisruptionBudget", "NetworkPolicy"},
+    "servers": {
+        *("ServiceAccount/food", "NetworkPolicy", "PodDisruptionBudget"),
+        *("RabbitmqCluster", "Cluster", "Pooler"),
+    },
     "secrets": {"ServiceAccount", "Role", "RoleBinding", "Job/install-secrets"},
     "tables": {"Job/migrate"},
     "broker": {"RabbitmqBrokerConfig", "Broker", "Deployment/broker-ingress", "Service/broker-ingress"},
     "connector": {"Deployment/connector"},
     "functions": {"Service", "Deployment"},
     "events and schedules": {"Trigger", "PingSource"},
-    "public host": {"VirtualService", "Gateway", "ReferenceGrant", "HTTPRoute", "ClusterDomainClaim"},
+    "public host": {
+        *("Certificate", "ClusterDomainClaim", "EnvoyFilter"),
+        *("Gateway", "HTTPRoute", "ReferenceGrant", "VirtualService"),
+    },
     "name of the public host": {"DomainMapping"},
     "monitoring": {"PodMonitor", "ServiceMonitor", "PrometheusRule", "ConfigMap"},
 }
@@ -46,6 +54,8 @@ READY = {
     "postgresql.cnpg.io/Cluster": "Ready",
     "batch/Job": "Complete",
     "apps/Deployment": "Available",
+    "cert-manager.io/Certificate": "Ready",
+    "gateway.networking.k8s.io/Gateway": "Programmed",
     "eventing.knative.dev/Broker": "Ready",
     "eventing.knative.dev/Trigger": "Ready",
     "serving.knative.dev/Service": "Ready",
@@ -63,10 +73,16 @@ BROUGHT_BY = {
     "networking.internal.knative.dev": "Knative Serving",
     "networking.istio.io": "Istio",
     "gateway.networking.k8s.io": "the Gateway API",
+    "cert-manager.io": "cert-manager",
     "monitoring.coreos.com": "the Prometheus operator",
 }
-# What holds data: `down` leaves it where it is.
+# Kinds that we have none of and nothing works without: who makes exchanges and queues of Brokers and Triggers.
+NEEDED_BESIDE = {"Broker": ("queues.rabbitmq.com", "the RabbitMQ messaging topology operator")}
+# What holds data, and what keeps it safe: `down` leaves it where it is.
 KEPT = {"Namespace", "RabbitmqCluster", "Cluster", "PodDisruptionBudget", "NetworkPolicy"}
+# What `up` never takes away, though the version that it deploys has none: data.
+NEVER_PRUNED = {"Namespace", "RabbitmqCluster", "Cluster"}
+LABEL = "app.kubernetes.io/part-of=food"
 
 
 class DeployFailed(Exception):
@@ -85,17 +101,12 @@ def kubectl(*arguments: str, documents: Sequence[Document] = ()) -> str:
     return done.stdout
 
 
-def rendered(overlay: str, registry: str | None = None, version: str | None = None) -> list[Document]:
-    """The documents of an overlay, with images from `registry` in `version`."""
-    known = sorted(path.name for path in OVERLAYS.iterdir())
-    if overlay not in known:
-        raise DeployFailed(f"overlay: expected one of {', '.join(known)}; got {overlay}")
-    text = kubectl("kustomize", str(OVERLAYS / overlay))
-    usual, _, usual_version = image("jobs").rpartition("/jobs:")
-    text = text.replace(f"{usual}/", f"{registry or usual}/")
-    if version:
-        text = text.replace(f":{usual_version}\n", f":{version}\n")
-    return [each for each in yaml.safe_load_all(text) if each]
+def rendered(overlay: str, **more: str | None) -> list[Document]:
+    """The documents of an overlay; `registry`, `version`, `host` and `issuer` may be others than the tree's."""
+    try:
+        return [each for each in yaml.safe_load_all(render.rendered(overlay, **more)) if each]
+    except render.RenderFailed as problem:
+        raise DeployFailed(str(problem)) from None
 
 
 def group(document: Document) -> str:
@@ -117,8 +128,8 @@ def parts(documents: Iterable[Document]) -> dict[str, list[Document]]:
 
 
 def _part_of(document: Document) -> str:
-    # One that is named goes before the rest of its kind.
-    for wanted in (name(document), document["kind"]):
+    # One that is named goes before the rest of its kind; a Job's name ends with the sum of its content.
+    for wanted in (re.sub(r"-[0-9a-f]{8}$", "", name(document)), document["kind"]):
         for part, kinds in PARTS.items():
             if wanted in kinds:
                 return part
@@ -130,7 +141,11 @@ def missing_kinds(documents: Iterable[Document]) -> list[str]:
     served = set(kubectl("api-versions").split())
     lacking = {document["apiVersion"] for document in documents} - served
     who = {version: BROUGHT_BY.get(version.partition("/")[0], "what brings it") for version in lacking}
-    return [f"{version}: install {brings}" for version, brings in sorted(who.items())]
+    resources = set(kubectl("api-resources", "--no-headers", "-o", "name").split())
+    kinds = {document["kind"] for document in documents}
+    beside = {resource: brings for kind, (resource, brings) in NEEDED_BESIDE.items()
+              if kind in kinds and resource not in resources}  # fmt: skip
+    return [f"{version}: install {brings}" for version, brings in sorted({**who, **beside}.items())]
 
 
 @dataclass
@@ -154,14 +169,55 @@ class Progress:
 
 
 def _lacks(item: Document) -> str | None:
-    wanted = READY.get(f"{group(item)}/{item['kind']}")
-    conditions = {each["type"]: each for each in item.get("status", {}).get("conditions", ())}
+    """What is missing for it to be ready; None when nothing is. Raises DeployFailed when a Job gave up."""
+    status = item.get("status", {})
+    conditions = {each["type"]: each for each in status.get("conditions", ())}
     if item["kind"] == "Job" and conditions.get("Failed", {}).get("status") == "True":
         shown = f"kubectl logs --namespace {item['metadata']['namespace']} {name(item).lower()}"
         raise DeployFailed(f"{name(item)} gave up: see {shown}")
-    if wanted is None or conditions.get(wanted, {}).get("status") == "True":
-        return None
-    return conditions.get(wanted, {}).get("message") or f"no condition {wanted} yet"
+    if status.get("observedGeneration", math.inf) < item["metadata"].get("generation", 0):
+        return "its controller has not seen the change yet"
+    wanted = READY.get(f"{group(item)}/{item['kind']}")
+    if wanted is not None and not _is_true(conditions.get(wanted), item):
+        return conditions.get(wanted, {}).get("message") or f"no condition {wanted} yet"
+    return OF_KIND.get(f"{group(item)}/{item['kind']}", lambda _: None)(item)
+
+
+def _is_true(condition: Document | None, item: Document) -> bool:
+    """Whether it holds, and for the object as it is now."""
+    seen = (condition or {}).get("observedGeneration", math.inf)
+    return condition is not None and condition["status"] == "True" and seen >= item["metadata"].get("generation", 0)
+
+
+def _in_rollout(item: Document) -> str | None:
+    """A Deployment is Available while its old pods are."""
+    wanted, status = item["spec"].get("replicas", 1), item.get("status", {})
+    has = [status.get(f"{which}eplicas", 0) for which in ("updatedR", "availableR", "r")]
+    return None if has == [wanted] * 3 else f"{has[0]} of {wanted} pods are new, {has[2]} are there"
+
+
+def _not_accepted(item: Document) -> str | None:
+    """A route is fit when every Gateway that it names has taken it, with all that it leads to."""
+    parents = item.get("status", {}).get("parents", ())
+    for parent in parents:
+        conditions = {each["type"]: each for each in parent.get("conditions", ())}
+        for wanted in ("Accepted", "ResolvedRefs"):
+            if not _is_true(conditions.get(wanted), item):
+                return conditions.get(wanted, {}).get("message") or f"no condition {wanted} yet"
+    return None if len(parents) >= len(item["spec"]["parentRefs"]) else "no Gateway has taken it yet"
+
+
+def _too_few(item: Document, has: str) -> str | None:
+    wanted, there = item["spec"]["instances"], item.get("status", {}).get(has, 0)
+    return None if there >= wanted else f"{there} of {wanted} instances"
+
+
+OF_KIND: dict[str, Callable[[Document], str | None]] = {
+    "apps/Deployment": _in_rollout,
+    "gateway.networking.k8s.io/HTTPRoute": _not_accepted,
+    "postgresql.cnpg.io/Cluster": lambda item: _too_few(item, "readyInstances"),
+    "postgresql.cnpg.io/Pooler": lambda item: _too_few(item, "instances"),
+}
 
 
 def up(documents: list[Document], seconds: float, pause: Callable[[float], None] = time.sleep) -> None:
@@ -175,7 +231,34 @@ def up(documents: list[Document], seconds: float, pause: Callable[[float], None]
             kubectl("delete", "--ignore-not-found", "--wait", "-f", "-", documents=jobs)
         kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", documents=found)
         _wait(Progress(part, found), seconds, pause)
+    prune(documents)
     print("ready", flush=True)
+
+
+def prune(documents: Sequence[Document]) -> None:
+    """Delete what carries our label, is of a kind that we ever had, and is not among `documents` any more."""
+    wanted = {(group(each), name(each), each["metadata"].get("namespace")) for each in documents}
+    found = json.loads(kubectl("get", _kinds(), "--all-namespaces", f"--selector={LABEL}", "-o", "json"))["items"]
+    # What a controller has made out of ours may have our labels too, and goes with what it was made for.
+    gone = [each for each in found
+            if (group(each), name(each), each["metadata"].get("namespace")) not in wanted
+            and not each["metadata"].get("ownerReferences")]  # fmt: skip
+    if gone:
+        print(f"left over: {', '.join(map(name, gone))}", flush=True)
+        kubectl("delete", "--ignore-not-found", "--wait", "-f", "-", documents=gone)
+
+
+def _kinds() -> str:
+    """Every kind of every overlay that the cluster serves, as kubectl reads them."""
+    served = set(kubectl("api-versions").split())
+    everything = [each for overlay in overlays.names() for each in overlays.built(overlay)]
+    ours = {(each["apiVersion"], each["kind"]) for each in everything}
+    kinds = (
+        (kind, *reversed(version.rpartition("/")[::2]))
+        for version, kind in ours
+        if version in served and kind not in NEVER_PRUNED
+    )
+    return ",".join(sorted(f"{kind}.{version}.{group}" for kind, version, group in kinds))
 
 
 def _wait(progress: Progress, seconds: float, pause: Callable[[float], None]) -> None:
@@ -201,6 +284,7 @@ def main() -> None:
     """See the module's text."""
 
 
+HOST = click.option("--host", help="the public host's name (arch.homework)")
 OVERLAY = click.option("--overlay", default="production", show_default=True, help="a folder of k8s/overlays")
 
 
@@ -208,20 +292,23 @@ OVERLAY = click.option("--overlay", default="production", show_default=True, hel
 @OVERLAY
 @click.option("--registry", help="where the images are, such as registry.example.org/food")
 @click.option("--version", help="the images' tag")
+@HOST
+@click.option("--issuer", help="cert-manager's ClusterIssuer (food)")
 @click.option("--seconds", default=600.0, show_default=True, help="longest wait for each part")
-def up_command(overlay: str, registry: str | None, version: str | None, seconds: float) -> None:
+def up_command(overlay: str, seconds: float, **more: str | None) -> None:
     """Put the system on the cluster."""
     with _one_line():
-        up(rendered(overlay, registry, version), seconds)
+        up(rendered(overlay, **more), seconds)
 
 
 @main.command("down")
 @OVERLAY
+@HOST
 @click.option("--everything", is_flag=True, help="databases, queues and secrets too")
-def down_command(overlay: str, everything: bool) -> None:
+def down_command(overlay: str, host: str | None, everything: bool) -> None:
     """Take it away again."""
     with _one_line():
-        down(rendered(overlay), everything)
+        down(rendered(overlay, host=host), everything)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Bring a database up to the code: a role and a schema per owner, and its numbered SQL files, each once.
 
 `python -m tools.migrate` reads the administrator's address from ADMIN_DATABASE_URL (or DATABASE_URL), and the
-passwords that `python -m tools.install` made from SECRETS_DIR. It is safe to run again, by two at once, and
+passwords that `python -m tools.install` made from SECRETS_DIR; ROLE_CONNECTIONS is how many connections each
+role may have (none: any number). It is safe to run again, by two at once, and
 while the old version of the functions still works: it waits three seconds for a lock, no longer, and tries
 again. The administrator owns the tables (an owner's role could drop its own constraints otherwise); it need
 not be a superuser, but has to own the database and be allowed to create roles.
@@ -30,12 +31,17 @@ LOCK_TIMEOUT = "3s"
 # Lock timeout and deadlock; and what two migrations of two databases on one server do to each other's roles.
 PASSING = {"55P03", "40P01", "42710", "23505", "XX000"}
 
-ROLE = "SELECT rolconfig FROM pg_roles WHERE rolname = :owner"
+ROLE = "SELECT coalesce(rolconfig, '{}') AS settings, rolconnlimit FROM pg_roles WHERE rolname = :owner"
 
-MAKE_ROLE = """
-    CREATE ROLE {owner} LOGIN PASSWORD {password};
-    ALTER ROLE {owner} SET search_path = {owner};
-"""
+MAKE_ROLE = "CREATE ROLE {owner} LOGIN PASSWORD {password}"
+
+# Of the role and not of a connection: a pooler passes on none of what a connection asks for.
+ROLE_SETTINGS = {
+    "search_path": "{owner}",
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "15s",
+}
 
 HAS_ADMIN = "SELECT FROM auth.users WHERE username = 'admin'"
 
@@ -66,14 +72,22 @@ class MigrationFailed(Exception):
 
 
 def migrate(
-    url: str, role_passwords: dict[str, str], root: Path = FUNCTIONS, admin_password: str | None = None
+    url: str,
+    role_passwords: dict[str, str],
+    root: Path = FUNCTIONS,
+    admin_password: str | None = None,
+    role_connections: int = -1,
 ) -> list[str]:
-    """Do what is missing, and give a line for everything that was done. Raises MigrationFailed."""
+    """Do what is missing, and give a line for everything that was done. Raises MigrationFailed.
+
+    An owner's role may have `role_connections` open at a time; -1 is any number.
+    """
     with connected(url) as admin, _alone(admin):
         _prepare_database(admin)
         done: list[str] = []
         for owner in owners(root):
             done += _prepare(admin, owner, role_passwords, url)
+            _patiently(f"role {owner}", admin, lambda owner=owner: _limit(admin, owner, role_connections))
             done += [f"{owner}: {name}" for name in _apply_files(admin, owner, root)]
         return done + _first_admin(admin, admin_password)
 
@@ -177,13 +191,23 @@ def _keep_role(admin: Connection, owner: str, password: str, url: str) -> list[s
     found = admin.run(ROLE, owner=owner)
     if not found:
         admin.run(MAKE_ROLE.format(**words))
+    has = {setting.replace('"', "") for setting in found[0][0]} if found else set()
+    for name, value in ROLE_SETTINGS.items():
+        if f"{name}={value.format(owner=owner)}" not in has:
+            quoted = identifier(owner) if value == "{owner}" else literal(value)
+            admin.run(f"ALTER ROLE {identifier(owner)} SET {name} = {quoted}")
+    if not found:
         return [f"{owner}: role"]
-    if f"search_path={owner}" not in str(found[0][0]).replace('"', ""):
-        admin.run("ALTER ROLE {owner} SET search_path = {owner}".format(**words))
     if _lets_in(url, owner, password):
         return []
     admin.run("ALTER ROLE {owner} LOGIN PASSWORD {password}".format(**words))
     return [f"{owner}: password of the role"]
+
+
+def _limit(admin: Connection, owner: str, connections: int) -> None:
+    """An owner whose functions want more than their share must not take the others'."""
+    if admin.run(ROLE, owner=owner)[0][1] != connections:
+        admin.run(f"ALTER ROLE {identifier(owner)} CONNECTION LIMIT {connections:d}")
 
 
 def _lets_in(url: str, owner: str, password: str) -> bool:
@@ -256,7 +280,11 @@ def main(create: bool) -> None:
         if create:
             create_database(url)
         passwords = json.loads((secrets / "roles.json").read_text())
-        done = migrate(url, passwords, admin_password=(secrets / "admin-password").read_text())
+        limit = int(os.environ.get("ROLE_CONNECTIONS", "-1"))
+        admin_password = (secrets / "admin-password").read_text()
+        done = migrate(url, passwords, admin_password=admin_password, role_connections=limit)
+    except ValueError:
+        sys.exit(f"ROLE_CONNECTIONS: expected a number, got {os.environ.get('ROLE_CONNECTIONS')}")
     except OSError as problem:
         sys.exit(f"{problem.filename}: {problem.strerror}; `python -m tools.install` fills SECRETS_DIR")
     except MigrationFailed as problem:

@@ -1,6 +1,8 @@
 """The owner's Postgres: connections that are kept, prepared statements, and errors sorted by what a caller can do.
 
-A statement alone is its own transaction (`autocommit`): one trip. `transaction` is for what takes several.
+A statement alone is its own transaction (`autocommit`): one trip. `transaction` is for what takes several. Timeouts
+are settings of the owner's role (tools/migrate.py). Nothing here outlives a transaction but prepared statements, so a
+pooler that lends a connection for each transaction may stand between (PgBouncer 1.21 or newer, which knows them).
 
 PostgreSQL's error codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -18,7 +20,6 @@ from functions.shared.pipeline import PipelinedConnection
 from functions.shared.settings import DatabaseSettings, read
 
 CONNECT_TIMEOUT = 10
-SESSION = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=15s"
 # How the driver reports a connection that went away, depending on where it noticed.
 BROKEN = (pg8000.native.InterfaceError, OSError, struct.error)
 
@@ -90,7 +91,6 @@ class Database:
                 port=parts.port or 5432,
                 database=parts.path.lstrip("/") or None,
                 timeout=CONNECT_TIMEOUT,
-                startup_params={"options": SESSION},
             )
         except BROKEN as problem:
             raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem

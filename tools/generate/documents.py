@@ -12,6 +12,7 @@ from typing import Any
 
 from functions.shared.settings import Settings
 from tools.declared import Declared, declared, senders, steps
+from tools.generate.manifests import sizes
 from triggers.stack import DEAD_LETTERS, PREFIX, ROOT
 
 # Every document that people read: those at the top, and the README of each folder.
@@ -109,6 +110,18 @@ def commands() -> str:
     return table(("command", "what it does"), [(f"`make {name}`", what.replace("|", "or")) for name, what in targets])
 
 
+def asked() -> str:
+    """What a first deployment of each overlay asks for."""
+    what = "pods", "processors", "memory"
+    return table(("overlay", *what, *(f"{each}, at rest" for each in what)), sizes.asked_table())
+
+
+def connections() -> str:
+    """Connections to PostgreSQL, by overlays."""
+    of_pooler = "functions want", "pooler takes", "for each role", "pooler opens"
+    return table(("overlay", *of_pooler, "beside it", "max_connections"), sizes.connections_table())
+
+
 def table(head: Row, rows: Any) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
@@ -121,6 +134,8 @@ SECTIONS = {
     "functions": functions,
     "settings": settings,
     "commands": commands,
+    "asked": asked,
+    "connections": connections,
 }
 
 

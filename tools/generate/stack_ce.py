@@ -21,7 +21,8 @@ HEAD = """\
 # OpenFaaS Community Edition runs fifteen functions at the most, with one topic or one schedule each. So an owner's
 # functions are one deployment here, each of them at /function/OWNER/function/NAME, and scheduled functions have one
 # each. The annotation `events` tells the connector which function inside takes which type of event. The public host
-# finds them with FUNCTION_URL={url}.
+# finds them with FUNCTION_URL={url},
+# which the overlay openfaas-ce has. The Community Edition takes images from public registries only.
 """
 INSIDE = "${OPENFAAS_INSIDE:-http://gateway.openfaas:8080}/function/{owner}/function/{name}"
 # What one function is for itself, and several together are not.

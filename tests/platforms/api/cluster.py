@@ -92,9 +92,10 @@ class Cluster:
         return json.loads(self.kubectl("get", *arguments, "--output", "json"))
 
     def add_namespaces(self, *namespaces: dict) -> None:
-        """Namespaces with the account that a controller would make in each, for the pods that name none."""
-        names = [each["metadata"]["name"] for each in namespaces]
-        self.kubectl("apply", documents=[*namespaces, *map(account, names)])
+        """Namespaces with the account that a controller would make in each, for the pods that name none, and ours."""
+        spaces = [each["metadata"]["name"] for each in namespaces]
+        accounts = [account(space, name) for space in spaces for name in ("default", "food")]
+        self.kubectl("apply", documents=[*namespaces, *accounts])
 
     def clear(self, documents: list[dict]) -> None:
         """Take these away, but for namespaces: to end one is a controller's work."""
@@ -197,5 +198,5 @@ def namespace(name: str) -> dict:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def account(namespace: str) -> dict:
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+def account(namespace: str, name: str) -> dict:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}

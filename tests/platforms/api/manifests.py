@@ -22,11 +22,8 @@ FREE = {
 
 
 def overlays() -> list[Path]:
-    """What can be applied: every kustomization that is no part of another one."""
-    files = {path.parent: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "k8s").rglob(KUSTOMIZATION)}
-    parts = {(folder / each).resolve() for folder, read in files.items()
-             for each in [*read.get("resources", []), *read.get("components", [])]}
-    return sorted(folder for folder, read in files.items() if read["kind"] == "Kustomization" and folder not in parts)
+    """What can be applied."""
+    return sorted(path for path in (ROOT / "k8s" / "overlays").iterdir())
 
 
 @cache

@@ -27,6 +27,8 @@ WORDS = {
     "eventing.knative.dev/broker.class": "RabbitMQBroker",
     "networking.knative.dev/visibility": "cluster-local",
     "rabbitmq.eventing.knative.dev/parallelism": r"[1-9]\d{0,2}|1000",
+    **{f"rabbitmq.eventing.knative.dev/{name}": r"\d+m?|\d+[MG]i"
+       for name in ("cpu-request", "cpu-limit", "memory-request", "memory-limit")},
 }
 
 

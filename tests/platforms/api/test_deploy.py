@@ -1,6 +1,7 @@
 """make deploy and make undeploy against the API server; what controllers would say of their objects is said here."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -10,13 +11,35 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from tests.platforms.api.cluster import Cluster, Refused, namespace
-from tools.deploy import KEPT, PARTS, READY
+from tools.deploy import KEPT, OF_KIND, PARTS, READY
 from tools.local.environment import ROOT
 
 MOMENT = "2026-11-23T00:00:00Z"
 CONDITIONS = {"Complete": ["SuccessCriteriaMet", "Complete"]}
 # A Job that is complete has started and ended.
 ENDED = {"startTime": MOMENT, "completionTime": MOMENT, "succeeded": 1}
+
+
+def more_than_conditions(item: dict) -> dict:
+    """What else the controllers say of a kind that is ready."""
+    spec = item["spec"]
+    match item["kind"]:
+        case "Deployment":
+            names = ("replicas", "updatedReplicas", "availableReplicas", "readyReplicas")
+            return {"observedGeneration": item["metadata"]["generation"]} | dict.fromkeys(names, spec["replicas"])
+        case "Cluster":
+            return {"readyInstances": spec["instances"]}
+        case "Pooler":
+            return {"instances": spec["instances"]}
+        case "HTTPRoute":
+            conditions = [condition(each) for each in ("Accepted", "ResolvedRefs")]
+            by = {"parentRef": spec["parentRefs"][0], "controllerName": "tests/gateway"}
+            return {"parents": [{**by, "conditions": conditions}]}
+    return {}
+
+
+def condition(kind: str) -> dict:
+    return {"type": kind, "status": "True", "lastTransitionTime": MOMENT, "reason": "Tests", "message": "-"}
 
 
 class Controllers:
@@ -29,25 +52,25 @@ class Controllers:
 
     def _work(self) -> None:
         while not self.stopped.wait(0.2):
-            for kind, condition in READY.items():
-                self._tend(kind, condition)
+            for kind in dict.fromkeys([*READY, *OF_KIND]):
+                self._tend(kind, READY.get(kind))
 
-    def _tend(self, kind: str, condition: str) -> None:
+    def _tend(self, kind: str, wanted: str | None) -> None:
         group, _, name = kind.partition("/")
         with suppress(Refused):
             for item in self.cluster.get(f"{name}.{group}", "--namespace", "food")["items"]:
                 known = {each["type"] for each in item.get("status", {}).get("conditions", ())}
-                if not known & {condition, "Failed"}:
-                    self._say(f"{name}.{group}/{item['metadata']['name']}", condition)
+                # Of a change of its own the server says nothing: what was said of an old one is said again.
+                seen = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
+                if "Failed" not in known and (wanted not in known or (kind in OF_KIND and not seen)):
+                    self._say(item, f"{name}.{group}/{item['metadata']['name']}", wanted)
 
-    def _say(self, what: str, condition: str) -> None:
-        fails = self.failing is not None and what.endswith(self.failing)
-        types = ["FailureTarget", "Failed"] if fails else CONDITIONS.get(condition, [condition])
-        common = {"status": "True", "lastTransitionTime": MOMENT, "reason": "Tests", "message": "-"}
-        conditions = [{"type": each, **common}
-                for each in types]  # fmt: skip
-        more = {} if condition != "Complete" else {"startTime": MOMENT} if fails else ENDED
-        patch = json.dumps({"status": {"conditions": conditions, **more}})
+    def _say(self, item: dict, what: str, wanted: str | None) -> None:
+        fails = self.failing is not None and self.failing in what
+        types = ["FailureTarget", "Failed"] if fails else CONDITIONS.get(wanted, [wanted] if wanted else [])
+        more = {} if wanted != "Complete" else {"startTime": MOMENT} if fails else ENDED
+        status = {"conditions": [condition(each) for each in types]} if types else {}
+        patch = json.dumps({"status": {**status, **more, **more_than_conditions(item)}})
         where = ("--namespace", "food", "--subresource=status", "--type=merge")
         self.cluster.kubectl("patch", what, *where, "--patch", patch)
 
@@ -86,29 +109,66 @@ def food(cluster: Cluster) -> None:
     cluster.add_namespaces(namespace("food"))
 
 
+def migration(cluster: Cluster) -> dict:
+    """The Job of the version that is deployed: there is no other."""
+    jobs = cluster.get("jobs", "--namespace", "food", "--selector", "app.kubernetes.io/component=migration")
+    (job,) = jobs["items"]
+    return job
+
+
+def image_of(job: dict) -> str:
+    return job["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
 @pytest.mark.parametrize("overlay", ["small", "openfaas"])
 def test_an_overlay_comes_part_by_part_and_goes_without_its_data(cluster, overlay):
     came = deployed(cluster, overlay, "--registry", "registry.mine.example/food", "--version", "9.9.9")
     conditions = [line.partition(":")[0] for line in came.stdout.splitlines() if " to apply" in line]
     assert [part for part in PARTS if part in conditions] == conditions
     assert came.stdout.endswith("ready\n")
-    job = cluster.get("job", "migrate", "--namespace", "food")
-    assert "registry.mine.example/food/jobs:9.9.9" == job["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert "registry.mine.example/food/jobs:9.9.9" == image_of(migration(cluster))
 
     gone = deploy(cluster, "down", "--overlay", overlay)
     assert 0 == gone.returncode, gone.stderr
     assert {"RabbitmqCluster", "Cluster"} == there(cluster) <= KEPT
 
 
-def test_a_new_version_runs_the_migration_again(cluster):
+def test_a_new_version_runs_the_migration_again_and_leaves_no_old_one(cluster):
     before, after = (
-        deployed(cluster, "openfaas", "--version", version) and cluster.get("job", "migrate", "--namespace", "food")
-        for version in ("1.0.0", "1.0.1")
+        deployed(cluster, "openfaas", "--version", version) and migration(cluster) for version in ("1.0.0", "1.0.1")
     )
     deploy(cluster, "down", "--overlay", "openfaas")
 
-    assert before["metadata"]["uid"] != after["metadata"]["uid"]
-    assert after["spec"]["template"]["spec"]["containers"][0]["image"].endswith("/jobs:1.0.1")
+    assert before["metadata"]["name"] != after["metadata"]["name"]
+    assert image_of(after).endswith("/jobs:1.0.1")
+
+
+def test_what_a_version_no_longer_has_is_taken_away_and_what_others_made_is_not(cluster):
+    labels = {"app.kubernetes.io/part-of": "food"}
+    kind = {"apiVersion": "v1", "kind": "ConfigMap"}
+    old, of_theirs, theirs = (
+        kind | {"metadata": {"name": name, "namespace": "food", "labels": marked, **more}}
+        for name, marked, more in (
+            ("of-an-old-version", labels, {}),
+            ("made-by-a-controller", labels, {"ownerReferences": [owner(cluster)]}),
+            ("of-somebody-else", {}, {}),
+        )
+    )
+    about = {"name": "a-secret", "namespace": "food", "labels": labels}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": about}
+    cluster.kubectl("apply", documents=[old, of_theirs, theirs, secret])
+
+    came = deployed(cluster, "openfaas")
+    left = {each["metadata"]["name"] for each in cluster.get("configmaps,secrets", "--namespace", "food")["items"]}
+    deploy(cluster, "down", "--overlay", "openfaas")
+
+    assert "left over: ConfigMap/of-an-old-version\n" in came.stdout
+    assert {"made-by-a-controller", "of-somebody-else", "a-secret"} == left - {"kube-root-ca.crt"}
+
+
+def owner(cluster: Cluster) -> dict:
+    namespace = cluster.get("namespace", "food")
+    return {"apiVersion": "v1", "kind": "Namespace", "name": "food", "uid": namespace["metadata"]["uid"]}
 
 
 def test_what_never_gets_ready_is_named_with_the_clusters_own_words(cluster):
@@ -117,22 +177,24 @@ def test_what_never_gets_ready_is_named_with_the_clusters_own_words(cluster):
     deploy(cluster, "down", "--overlay", "small")
 
     assert 1 == done.returncode
-    assert "secrets: not ready within 1 s:\n  Job/install-secrets: no condition Complete yet\n" == done.stderr
+    assert re.fullmatch(
+        r"secrets: not ready within 1 s:\n  Job/install-secrets-[0-9a-f]{8}: no condition Complete yet\n", done.stderr
+    )
 
 
 def test_a_job_that_gave_up_ends_the_deployment(cluster):
-    with controllers(cluster, failing="/migrate"):
+    with controllers(cluster, failing="/migrate-"):
         done = deploy(cluster, "up", "--overlay", "small", "--seconds", "60")
     deploy(cluster, "down", "--overlay", "small")
 
-    assert (1, "Job/migrate gave up: see kubectl logs --namespace food job/migrate\n") == (
-        done.returncode, done.stderr
-    )  # fmt: skip
+    assert 1 == done.returncode
+    gave_up = r"Job/(migrate-[0-9a-f]{8}) gave up: see kubectl logs --namespace food job/\1\n"
+    assert re.fullmatch(gave_up, done.stderr)
 
 
 def test_an_overlay_that_there_is_not_is_told(cluster):
     done = deploy(cluster, "up", "--overlay", "large")
 
-    assert (1, "overlay: expected one of gateway-api, openfaas, production, small; got large\n") == (
+    assert (1, "overlay: expected one of gateway-api, openfaas, openfaas-ce, production, small; got large\n") == (
         done.returncode, done.stderr
     )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from tests.platforms import programs
 from tests.platforms.api import manifests
+from tools.generate.manifests import overlays
 from tools.local.environment import ROOT
 
 VERSION = re.compile(r".+(:(?!latest$)[^/:]+|@sha256:[0-9a-f]{64})")
@@ -65,6 +66,14 @@ def test_an_overlay_is_built_from_the_files_of_its_folder_alone(folder, tmp_path
     copied = tmp_path / folder.relative_to(ROOT)
 
     assert manifests.build(folder) == manifests.build(copied)
+
+
+@every_overlay
+def test_our_own_reading_of_an_overlay_is_that_of_kustomize(folder):
+    def known(documents: list[dict]) -> dict[tuple, dict]:
+        return {(each["kind"], each["metadata"]["name"], each["apiVersion"]): each for each in documents}
+
+    assert known(manifests.documents(folder)) == known(overlays.documents(folder.name))
 
 
 @every_overlay

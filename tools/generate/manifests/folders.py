@@ -35,7 +35,7 @@ SCHEDULES = """
 """
 
 GATEWAY = """
-# The service behind the public host for the paths that no function has.
+# The service behind the public host for the paths that no function has. It is private as all others are.
 """
 
 BUNDLE_GATEWAY = """
@@ -115,6 +115,7 @@ HOSTS = {
     "istio": public_host.istio,
     "gateway-api": public_host.gateway_api,
     "domain-mapping": public_host.domain_mapping,
+    "openfaas": public_host.of_openfaas,
 }
 MONITORED = {
     "90-functions.yaml": monitoring.functions,
@@ -131,7 +132,14 @@ def files() -> dict[Path, str]:
         kind = "Component" if folder.startswith(("public-host", "monitoring")) else "Kustomization"
         found |= {K8S / folder / name: body for name, body in contents.items()}
         found[K8S / folder / "kustomization.yaml"] = kustomization(contents, kind)
-    return found | {K8S / "roles.sql": roles(), secrets.FILE: secrets.readable()}
+    more = {K8S / "roles.sql": roles(), K8S / "settings" / "kustomization.yaml": settings()}
+    return found | more | {secrets.FILE: secrets.readable()}
+
+
+def settings() -> str:
+    """The component k8s/settings."""
+    lines = "".join(f"# {line}\n" for line in inspect.getdoc(public_host.settings).splitlines() if line)
+    return GENERATED + lines + yaml.dump(public_host.settings(), Dumper=Plain, sort_keys=False)
 
 
 def stale() -> list[Path]:

@@ -9,6 +9,7 @@ Document = dict[str, Any]
 
 NAMESPACE = "food"
 BROKER = "food"
+ACCOUNT = "food"
 PORT = 8080
 # The service that knows every public path, and where it tells its metrics: beside the ports of Knative's own proxy.
 FALLBACK = "public-host"
@@ -33,6 +34,18 @@ AT_A_TIME = 100
 # the last (about 100 s) the event is a dead letter, and the order's re-drive goes on where it stopped.
 DELIVERY = {"retry": 8, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S", "timeout": "PT20S"}
 PARALLELISM = "20"
+# Of each of a Trigger's two dispatchers, which take 47 MiB at work; without these each may have four processors.
+DISPATCHER = {
+    "rabbitmq.eventing.knative.dev/parallelism": PARALLELISM,
+    "rabbitmq.eventing.knative.dev/cpu-request": "20m",
+    "rabbitmq.eventing.knative.dev/memory-request": "64Mi",
+    "rabbitmq.eventing.knative.dev/cpu-limit": "1",
+    "rabbitmq.eventing.knative.dev/memory-limit": "256Mi",
+}
+
+PRIVATE = {"networking.knative.dev/visibility": "cluster-local"}
+# A probe is answered beside the work; what it waits for is a share of a processor that is busy elsewhere.
+PROBE = {"httpGet": {"path": "/_/health"}, "timeoutSeconds": 5}
 
 LOCKED_IN = {
     "allowPrivilegeEscalation": False,
@@ -49,18 +62,19 @@ def labels(component: str) -> dict[str, str]:
 
 
 def document(api: str, kind: str, name: str, spec: Document, **metadata: Any) -> Document:
-    """A document of our namespace."""
-    known = {"name": name, "namespace": NAMESPACE, **metadata}
+    """A document of our namespace; where Argo CD applies it, after the servers and the Jobs."""
+    annotations = {"argocd.argoproj.io/sync-wave": "3", **metadata.pop("annotations", {})}
+    known = {"name": name, "namespace": NAMESPACE, **metadata, "annotations": annotations}
     return {"apiVersion": api, "kind": kind, "metadata": known, "spec": spec}
 
 
 def service_of(one: Listed) -> Document:
-    """The service of one function; private unless its callers come from outside."""
-    visibility = {} if one.function.is_public else {"networking.knative.dev/visibility": "cluster-local"}
+    """The service of one function; private: whoever comes from outside comes by the public host."""
+    warm = {"food/sleeps": "true"} if not one.least else {"food/every-order": "true"} if one.most > 1 else {}
     environment = {**one.environment, **{name: url for name, url in INSIDE.items() if name in one.environment}}
     return _service(
         name=one.name,
-        labels={**labels(one.function.owner), "food/caller": one.function.caller, **visibility},
+        labels={**labels(one.function.owner), "food/caller": one.function.caller, **warm, **PRIVATE},
         scale=(one.least, one.most),
         container=_container(one.image, _threaded(environment), one.secrets, one.requests, one.limits),
         secrets=one.secrets,
@@ -76,7 +90,7 @@ def bundle_of(owner: str) -> Document:
     limits = {"cpu": "1", "memory": "512Mi"}
     return _service(
         name=owner,
-        labels={**labels(owner), "networking.knative.dev/visibility": "cluster-local"},
+        labels={**labels(owner), **PRIVATE},
         scale=(max(one.least for one in functions), 3),
         container=_container(
             image(owner), _threaded(environment), secrets, {"cpu": "50m", "memory": "128Mi"}, limits
@@ -103,6 +117,7 @@ def _service(
         "containerConcurrency": at_a_time,
         "timeoutSeconds": 30,
         "enableServiceLinks": False,
+        "serviceAccountName": ACCOUNT,
         "automountServiceAccountToken": False,
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *volumes],
@@ -120,8 +135,8 @@ def _container(
         "image": image,
         "ports": [{"containerPort": PORT}],
         "env": [{"name": name, "value": value} for name, value in environment.items()],
-        "readinessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 5},
-        "livenessProbe": {"httpGet": {"path": "/_/health"}, "periodSeconds": 20, "failureThreshold": 3},
+        "readinessProbe": {**PROBE, "periodSeconds": 5},
+        "livenessProbe": {**PROBE, "periodSeconds": 20, "failureThreshold": 6},
         "resources": {"requests": requests, "limits": limits},
         "securityContext": LOCKED_IN,
         "volumeMounts": [
@@ -132,14 +147,18 @@ def _container(
 
 
 def gateway(bundled: bool) -> Document:
-    """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all."""
+    """What answers 404 and 405, as clients know them, for the paths that no function has; of bundles it has all.
+
+    Then it is the one service that has an address outside of the cluster.
+    """
     inside = BUNDLED if bundled else INSIDE
     environment = {"FUNCTION_URL": inside["FUNCTION_URL"], "METRICS_PORT": str(METRICS_PORT)}
     container = _container(
         image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
     )
     container = {"image": container["image"], "args": ["gateway"], **container}
-    return _service(FALLBACK, labels("gateway"), (1, 5), container, (), AT_A_TIME)
+    about = {**labels("gateway"), "food/every-order": "true", **({} if bundled else PRIVATE)}
+    return _service(FALLBACK, about, (1, 5), container, (), AT_A_TIME)
 
 
 def trigger_of(one: Listed) -> Document:
@@ -150,8 +169,7 @@ def trigger_of(one: Listed) -> Document:
         "subscriber": by_relay(one.name),
         "delivery": {**DELIVERY, "deadLetterSink": by_relay(DEAD_LETTER_SINK)},
     }
-    annotations = {"rabbitmq.eventing.knative.dev/parallelism": PARALLELISM}
-    about = {"labels": labels(one.function.owner), "annotations": annotations}
+    about = {"labels": labels(one.function.owner), "annotations": DISPATCHER}
     return document("eventing.knative.dev/v1", "Trigger", one.name, spec, **about)
 
 
