@@ -19,8 +19,8 @@ def deployment(updated: int, there: int, available: int, seen: int = 2) -> dict:
 
 
 def route(*conditions: str, seen: int = 2) -> dict:
-    told = [{"type": each, "observedGeneration": seen, **TRUE} for each in conditions]
-    return item("gateway.networking.k8s.io/v1", "HTTPRoute", {"parentRefs": [{}]}, parents=[{"conditions": told}])
+    found = [{"type": each, "observedGeneration": seen, **TRUE} for each in conditions]
+    return item("gateway.networking.k8s.io/v1", "HTTPRoute", {"parentRefs": [{}]}, parents=[{"conditions": found}])
 
 
 @pytest.mark.parametrize(

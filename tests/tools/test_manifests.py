@@ -181,6 +181,7 @@ def test_brokers_and_clock_alone_reach_the_relay_which_adds_the_token():
         {"podSelector"},
         {"namespaceSelector", "podSelector"},
         {"namespaceSelector"},
+        {"namespaceSelector"},
     ]
     assert "INSTALLATION_TOKEN_FILE" in {variable["name"] for variable in container["env"]}
 
