@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, WithJsonSchema
 
+from schemas.error_codes import Refusal
 from schemas.fields import Wire
 
 # An amount that is told: always a JSON number with two places.
@@ -39,9 +40,9 @@ class Envelope(Timed):
     operation_time: str = Field(default_factory=str)
 
     @classmethod
-    def refused(cls, code: int, reason: str) -> Self:
-        """An error: code and reason, every other field at its empty value."""
-        return cls(error_code=code, error_message=reason)
+    def refused(cls, refusal: Refusal) -> Self:
+        """A refusal, every other field at its empty value."""
+        return cls(error_code=refusal.code, error_message=refusal.message)
 
 
 class AdminEnvelope(Timed):
@@ -52,6 +53,6 @@ class AdminEnvelope(Timed):
     error_message: str = ""
 
     @classmethod
-    def refused(cls, code: int, reason: str) -> Self:
-        """An error: code and reason, every other field at its empty value."""
-        return cls(error_code=code, error_message=reason)
+    def refused(cls, refusal: Refusal) -> Self:
+        """A refusal, every other field at its empty value."""
+        return cls(error_code=refusal.code, error_message=refusal.message)

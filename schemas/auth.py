@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
 from schemas.answers import AdminEnvelope, Envelope
+from schemas.error_codes import USER_NOT_FOUND
 from schemas.fields import Email, FilledText, NewName, Page, Phone, Text, UserName, Whole, Wire, listed
 
 # The upper limit keeps the work of hashing small, whatever is sent.
@@ -192,7 +193,7 @@ class AccountFound(AdminEnvelope):
     def of(cls, user: Any | None) -> "AccountFound":
         """The answer about a user (a row of the database), or that there is none."""
         if user is None:
-            return cls.refused(-502, "User not found")
+            return cls.refused(USER_NOT_FOUND)
         always = {"account_non_locked": True, "account_non_expired": True, "credentials_non_expired": True}
         return cls(**user._asdict(), **always)
 

@@ -14,6 +14,12 @@ _TAKEN = {
 
 ROLES = "SELECT id, name FROM roles"
 
+# What answers show of a user, and what those of the administration show beside it.
+_PERSON = "username, first_name, middle_name, last_name, email, mobile_phone"
+PERSON_BY_NAME = f"SELECT {_PERSON} FROM accounts WHERE username = :username"
+ACCOUNT_BY_ID = f"SELECT id, roles, {_PERSON}, enabled FROM accounts WHERE id = :id"
+ACCOUNTS = f"SELECT id, roles, {_PERSON}, enabled FROM accounts ORDER BY id LIMIT :size OFFSET :offset"
+
 
 def taken(problem: Duplicate) -> str:
     """What somebody else has already, as clients know it. Raises the problem if no user's key is meant."""

@@ -1,12 +1,13 @@
 """Change a user, for administrators."""
 
 from functions.auth import passwords, registrations
-from functions.auth.accounts import USER, names_of, taken
+from functions.auth.accounts import ACCOUNT_BY_ID, USER, names_of, taken
 from functions.shared import database
 from functions.shared.database import Database
 from functions.shared.rest import Response, admin_refusal, rest
 from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.auth import AccountEdit, AccountFound
+from schemas.error_codes import USER_NOT_FOUND, not_done
 from schemas.fields import plain_name
 
 require(DatabaseSettings, CallSettings, InstallationSettings)
@@ -37,11 +38,6 @@ GRANT = """
     ON CONFLICT DO NOTHING
 """
 
-READ = """
-    SELECT id, roles, username, first_name, middle_name, last_name, email, mobile_phone, enabled
-      FROM accounts WHERE id = :id
-"""
-
 
 @rest("POST", "/auth-service/api/v1/users/edit", caller="admin", refusal=admin_refusal)
 def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
@@ -50,16 +46,17 @@ def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
         user = db.row(KNOWN, username=body.username) or db.row(KNOWN, username=plain_name(body.username))
         roles, unknown = names_of(body.roles or (), db)
     if user is None:
-        return AccountFound.refused(-502, "User not found")
+        return AccountFound.refused(USER_NOT_FOUND)
     if unknown:
-        return AccountFound.refused(-700, f"Unknown role: {', '.join(unknown)}")
+        return AccountFound.refused(not_done(f"Unknown role: {', '.join(unknown)}"))
     if USER in roles and not registrations.open_account(user):
-        return Response(AccountFound.refused(-700, "Billing cannot be reached, nothing was changed"), 503, RETRY)
+        refused = AccountFound.refused(not_done("Billing cannot be reached, nothing was changed"))
+        return Response(refused, 503, RETRY)
     try:
         with database.transaction() as db:
             return _edited(body.model_copy(update={"username": user.username}), roles, db)
     except database.Duplicate as problem:
-        return AccountFound.refused(-700, taken(problem))
+        return AccountFound.refused(not_done(taken(problem)))
 
 
 def _edited(body: AccountEdit, roles: list[str], db: Database) -> AccountFound:
@@ -67,7 +64,7 @@ def _edited(body: AccountEdit, roles: list[str], db: Database) -> AccountFound:
     facts = body.model_dump(by_alias=False, exclude={"roles"}) | {"password": password}
     user = db.row(EDIT, **facts, password_changes=password is not None)
     if user is None:
-        return AccountFound.refused(-502, "User not found")
+        return AccountFound.refused(USER_NOT_FOUND)
     if body.roles is not None:
         db.rows(GRANT, id=user.id, roles=roles)
-    return AccountFound.of(db.row(READ, id=user.id))
+    return AccountFound.of(db.row(ACCOUNT_BY_ID, id=user.id))

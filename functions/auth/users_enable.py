@@ -3,6 +3,7 @@
 from functions.shared.database import Database
 from functions.shared.rest import admin_refusal, rest
 from schemas.auth import Enabled, Id
+from schemas.error_codes import ADMIN_STAYS_ENABLED, USER_NOT_FOUND
 
 # Disabling ends every login of the user.
 SWITCH = """
@@ -21,5 +22,5 @@ def users_enable(id: Id, enabled: bool, db: Database) -> Enabled:
     if user := db.row(SWITCH, id=id, enabled=enabled):
         return Enabled(id=user.id, is_enabled=user.enabled)
     if db.row(KNOWN, id=id):
-        return Enabled.refused(-503, "Admin user can not be disabled")
-    return Enabled.refused(-502, "User not found")
+        return Enabled.refused(ADMIN_STAYS_ENABLED)
+    return Enabled.refused(USER_NOT_FOUND)

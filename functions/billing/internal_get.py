@@ -3,6 +3,7 @@
 from functions.shared.database import Database
 from functions.shared.rest import rest
 from schemas.billing import Balance, UserQuery
+from schemas.error_codes import CLIENT_NOT_FOUND
 
 READ = "SELECT username, balance FROM clients WHERE username = :username"
 
@@ -11,7 +12,7 @@ def get_balance(body: UserQuery, db: Database) -> Balance:
     """Any client's balance; both endpoints call this."""
     client = db.row(READ, username=body.username)
     if client is None:
-        return Balance.refused(-9000, "Client not found")
+        return Balance.refused(CLIENT_NOT_FOUND)
     return Balance(username=client.username, amount=client.balance)
 
 

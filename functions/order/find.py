@@ -5,6 +5,7 @@ from typing import Any
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
+from schemas.error_codes import ACCESS_DENIED, ORDER_NOT_FOUND
 from schemas.order import FoundOrder, OrderQuery, OrderState
 
 FIND = """
@@ -36,6 +37,6 @@ def state(row: Any) -> OrderState:
 def find(body: OrderQuery, caller: Caller, db: Database) -> FoundOrder:
     """By the order's id, or by the msgId that it was sent with."""
     if body.user_name != caller.username:
-        return FoundOrder.refused(-8513, "Access denied")
+        return FoundOrder.refused(ACCESS_DENIED)
     row = db.row(FIND, username=caller.username, order_id=body.order_id, msg_id=body.msg_id)
-    return FoundOrder(order=state(row)) if row else FoundOrder.refused(-8514, "Order not found")
+    return FoundOrder(order=state(row)) if row else FoundOrder.refused(ORDER_NOT_FOUND)

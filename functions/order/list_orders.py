@@ -4,6 +4,7 @@ from functions.order.find import state
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.rest import rest
+from schemas.error_codes import ACCESS_DENIED
 from schemas.order import FoundOrders, OrdersQuery
 
 NEWEST = """
@@ -19,5 +20,5 @@ NEWEST = """
 def list_orders(body: OrdersQuery, caller: Caller, db: Database) -> FoundOrders:
     """The newest first, page by page."""
     if body.user_name != caller.username:
-        return FoundOrders.refused(-8513, "Access denied")
+        return FoundOrders.refused(ACCESS_DENIED)
     return FoundOrders(orders=[state(row) for row in db.rows(NEWEST, username=caller.username, **body.rows)])
