@@ -130,7 +130,7 @@ def flood(stage: Stage, share: float) -> Iterator[str]:
     """Five times as many orders as it can end, for two minutes."""
     seconds = 120 * share
     began, before = time.monotonic(), len(stage.accepted)
-    usual = stage.press(1000, max(5.0, 20 * share))
+    usual = stage.press(200, max(5.0, 10 * share))
     if left := stage.until_ended(300):
         yield left
     capacity = (len(stage.accepted) - before) / (time.monotonic() - began)

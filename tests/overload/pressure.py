@@ -12,7 +12,7 @@ from pg8000.native import Connection as Database
 
 from tools.bench import resources
 from tools.bench.client import Connection, message
-from tools.bench.orders import USUAL_MIX, Book
+from tools.bench.orders import USUAL_MIX, Book, Order
 from tools.bench.outcomes import percentile
 from tools.bench.preparation import Guests, Host, fill_busy_hour, supplies
 
@@ -82,7 +82,7 @@ class Crowd:
             while count < (now - began) * rate:
                 count += 1
                 if free:
-                    task = asyncio.create_task(self._send(book, free, seen))
+                    task = asyncio.create_task(self._send(book.next(), free.pop(), free, seen))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
                 else:
@@ -94,8 +94,8 @@ class Crowd:
             connection.close()
         return seen
 
-    async def _send(self, book: Book, free: list[Connection], seen: Seen) -> None:
-        order, connection, began = book.next(), free.pop(), time.monotonic()
+    async def _send(self, order: Order, connection: Connection, free: list[Connection], seen: Seen) -> None:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await connection.ask(message(order.guest.head, order.body))
