@@ -5,6 +5,7 @@ that was accepted has ended and its guest was told. Ends with 1 when one has not
 order or a 503, when memory grew without end, or when the audit finds something. `--share 0.1` makes parts shorter.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ PATIENCE = 900.0
 def main(parts: tuple[str, ...], share: float, keep: bool) -> None:
     """See the module's text."""
     problems = []
+    # However it is told to stop, it gives back what it took.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with staged(keep) as stage:
         for name in parts or PARTS:
             print(f"{name}: {PARTS[name].__doc__.splitlines()[0]}", flush=True)
