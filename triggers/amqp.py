@@ -20,6 +20,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pydantic import Field, field_validator
 
+from functions.shared.retry_policy import RECONNECT
 from functions.shared.settings import Settings
 from functions.shared.telemetry.logs import log
 
@@ -28,7 +29,6 @@ LAST_CONFIRMS_SECONDS = 5.0
 # Nobody waits for an acknowledgement: it goes along with what is published next, or soon by itself. Then the broker
 # wakes up once for both.
 ACKNOWLEDGE_WITHIN = 0.003
-LONGEST_PAUSE = 10.0
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
 
@@ -365,12 +365,12 @@ class Link:
     # -- the connection ----------------------------------------------------------------------------------------
 
     async def _keep_up(self) -> None:
-        pause = 0.2
+        pauses = RECONNECT.waits()
         while not self._stopping.is_set():
             try:
                 await self.declare()
                 await self._connected()
-                pause = 0.2
+                pauses = RECONNECT.waits()
             except GONE as problem:
                 log("RabbitMQ not reached", level=WARNING, reason=f"{type(problem).__name__}: {problem}")
             except Exception:
@@ -379,8 +379,7 @@ class Link:
             self._lose("the connection to RabbitMQ was lost")
             # Jitter: after a restart of the server not everybody comes back in the same moment.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause * random.uniform(0.5, 1.5))
-            pause = min(pause * 2, LONGEST_PAUSE)
+                await asyncio.wait_for(self._stopping.wait(), next(pauses) * random.uniform(0.5, 1.5))
 
     async def _connected(self) -> None:
         """Connect, and come back when the connection has ended."""

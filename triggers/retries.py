@@ -5,7 +5,6 @@ they came from. No other event waits for it.
 """
 
 import base64
-import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import Field
 
 from functions.shared.events import derived_id
+from functions.shared.retry_policy import DISPATCHER, UNAVAILABLE, Backoff
 from functions.shared.settings import Settings
 from triggers import wire
 from triggers.amqp import Delivery, Message
@@ -20,16 +20,19 @@ from triggers.calls import LONGEST_REASON, Failed
 from triggers.topology import RETRY_QUEUES, Topology
 from triggers.wire import WireEvent, message_of
 
-LONGEST_PAUSE = 15.0
 UNREADABLE = "homework.arch.ops.unreadable"
 
 
 class RetrySettings(Settings):
     """How often and how long after each other an event is tried."""
 
-    dispatcher_tries: int = Field(default=10, ge=1, description="tries until an event is a dead letter")
-    dispatcher_backoff_seconds: float = Field(default=0.5, gt=0, description="wait before the second try; doubles")
-    dispatcher_longest_backoff_seconds: float = Field(default=60, gt=0, description="longest wait between tries")
+    dispatcher_tries: int = Field(default=DISPATCHER.tries, ge=1, description="tries until an event is a dead letter")
+    dispatcher_backoff_seconds: float = Field(
+        default=DISPATCHER.first, gt=0, description="wait before the second try; doubles"
+    )
+    dispatcher_longest_backoff_seconds: float = Field(
+        default=DISPATCHER.longest, gt=0, description="longest wait between tries"
+    )
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,15 @@ class RetryPolicy:
         return message_of(dead, "", self.topology.dead_letters, must_arrive=True)
 
     def _backoff(self, attempts: int) -> float:
-        doubled = self.settings.dispatcher_backoff_seconds * 2 ** min(attempts - 1, RETRY_QUEUES - 1)
-        return min(doubled, self.settings.dispatcher_longest_backoff_seconds) * random.uniform(0.8, 1.2)
+        settings = self.settings
+        backoff = Backoff(settings.dispatcher_backoff_seconds, settings.dispatcher_longest_backoff_seconds)
+        # One retry queue for each wait: the last is for all that come after.
+        return backoff.wait(min(attempts, RETRY_QUEUES)) * random.uniform(0.8, 1.2)
 
 
 def pauses() -> Iterator[float]:
     """Longer and longer, each a little different: after an outage not everybody calls in the same moment."""
-    doubling = (min(0.25 * 2**n, LONGEST_PAUSE) for n in range(10))
-    steady = itertools.repeat(LONGEST_PAUSE)
-    return (pause * random.uniform(0.7, 1.3) for pause in itertools.chain(doubling, steady))
+    return (pause * random.uniform(0.7, 1.3) for pause in UNAVAILABLE.waits())
 
 
 def given_up(event: WireEvent, delivery: Delivery, exchange: str) -> WireEvent:

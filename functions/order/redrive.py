@@ -18,6 +18,7 @@ from functions.shared import database
 from functions.shared.call import CallFailed, call
 from functions.shared.cron import scheduled
 from functions.shared.database import Database
+from functions.shared.retry_policy import REDRIVE
 from functions.shared.settings import BrokerSettings, CallSettings, read
 from functions.shared.telemetry.logs import log
 from schemas.events import EmailMessage, NewOrder
@@ -31,7 +32,8 @@ DUE = """
     UPDATE orders
        SET redrives = redrives + 1,
            redrive_at = now() + make_interval(
-               secs => least(CAST(:deadline AS double precision) * power(2, least(redrives, 12)), 3600))
+               secs => least(CAST(:deadline AS double precision) * power(2, least(redrives, 12)),
+                             CAST(:longest AS double precision)))
      WHERE order_id IN (
                SELECT order_id FROM orders
                 WHERE notified_at IS NULL AND redrive_at <= now() AND (ended_at IS NULL) = :open
@@ -59,14 +61,16 @@ NOTIFIED = "UPDATE orders SET notified_at = now() WHERE order_id = ANY(CAST(:ord
 class RedriveSettings(SagaSettings):
     """When an order stands still, and when a person has to look."""
 
-    saga_tries: int = Field(default=8, ge=1, description="tries until an order is marked as needing attention")
+    saga_tries: int = Field(
+        default=REDRIVE.tries, ge=1, description="tries until an order is marked as needing attention"
+    )
 
 
 @scheduled(BrokerSettings, CallSettings, RedriveSettings)
 def redrive() -> dict[str, int]:
     """Drive on what is due; orders that no try could end are marked as needing attention."""
     settings = read(RedriveSettings)
-    terms = {"deadline": settings.saga_deadline_seconds, "tries": settings.saga_tries}
+    terms = {"deadline": settings.saga_deadline_seconds, "tries": settings.saga_tries, "longest": REDRIVE.longest}
     done = Counter(orders=0, notifications=0, needing_attention=0)
     # One batch of open orders a run: where a backlog is the cause, more events would only make it longer.
     _reopen(terms, done)

@@ -6,6 +6,7 @@ from cloudevents.http import CloudEvent
 from pydantic import Field
 
 from functions.shared import events, exact_json
+from functions.shared.retry_policy import REDRIVE
 from functions.shared.settings import Settings
 from schemas.events import NewOrder
 from schemas.order import OrderRequest
@@ -19,7 +20,7 @@ class SagaSettings(Settings):
     """When an order stands still."""
 
     saga_deadline_seconds: float = Field(
-        default=60, gt=0, description="seconds until an order that has not ended is driven on"
+        default=REDRIVE.first, gt=0, description="seconds until an order that has not ended is driven on"
     )
 
 

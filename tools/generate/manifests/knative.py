@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from functions.shared.retry_policy import KNATIVE, KNATIVE_TIMEOUT, KNATIVE_WORKERS
 from tools.generate.manifests.listed import Listed, image, listed, of_owner, owners
 
 Document = dict[str, Any]
@@ -30,13 +31,15 @@ THREADS = 8
 # The public host works on one event loop: a request costs it a connection and no thread.
 AT_A_TIME = 100
 
-# Each retry holds one of the trigger's workers, so there are more workers than an outage of one order needs; after
-# the last (about 100 s) the event is a dead letter, and the order's re-drive goes on where it stopped.
-DELIVERY = {"retry": 8, "backoffPolicy": "exponential", "backoffDelay": "PT0.2S", "timeout": "PT20S"}
-PARALLELISM = "20"
+DELIVERY = {
+    "retry": KNATIVE.tries - 1,
+    "backoffPolicy": "exponential",
+    "backoffDelay": f"PT{KNATIVE.first / 2:g}S",
+    "timeout": f"PT{KNATIVE_TIMEOUT}S",
+}
 # Of each of a Trigger's two dispatchers, which take 47 MiB at work; without these each may have four processors.
 DISPATCHER = {
-    "rabbitmq.eventing.knative.dev/parallelism": PARALLELISM,
+    "rabbitmq.eventing.knative.dev/parallelism": str(KNATIVE_WORKERS),
     "rabbitmq.eventing.knative.dev/cpu-request": "20m",
     "rabbitmq.eventing.knative.dev/memory-request": "64Mi",
     "rabbitmq.eventing.knative.dev/cpu-limit": "1",
