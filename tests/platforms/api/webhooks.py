@@ -53,7 +53,8 @@ def install(cluster: Cluster) -> None:
     """Give the cluster every kind of the platforms, and the webhooks that check Knative's."""
     cluster.add_namespaces(*map(namespace, ("default", *PLATFORMS)))
     ports = {webhook.program: free_port() for webhook in WEBHOOKS}
-    installed = [made for webhook in WEBHOOKS for made in manifests(webhook, ports[webhook.program])]
+    installed = [made for webhook in WEBHOOKS
+                 for made in manifests(webhook, ports[webhook.program], cluster.host(webhook.program))]
     ours = [made for path in sorted(CRDS.rglob("*.yaml")) for made in yaml.load_all(path.read_text("utf-8"), LOADER)]
     # Of a kind that is in both, the committed one counts.
     apply(cluster, of_kind(installed, "CustomResourceDefinition"))
@@ -75,14 +76,14 @@ def of_kind(documents: list[dict], *kinds: str) -> list[dict]:
     return [each for each in documents if each and each["kind"] in kinds]
 
 
-def manifests(webhook: Webhook, port: int) -> list[dict]:
+def manifests(webhook: Webhook, port: int, host: str) -> list[dict]:
     """What the webhook's project installs, as far as the API server reads it."""
     text = programs.configuration(programs.named(webhook.program)).read_text("utf-8")
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": webhook.service, "namespace": webhook.namespace},
-        "spec": {"type": "ExternalName", "externalName": "localhost"},
+        "spec": {"type": "ExternalName", "externalName": host},
     }
     read = [each for each in yaml.load_all(text, LOADER) if each and each["metadata"]["name"] != webhook.service]
     return [*(aimed(each, port) for each in read), service]

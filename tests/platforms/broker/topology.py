@@ -13,7 +13,13 @@ from triggers.stack import DEAD_LETTERS, Function, load
 
 NAMESPACE = BROKER = "food"
 BROKER_UID = "0b5f2a6e-7f0d-4c1c-9d4e-2f6a51c0f00d"
-EXCHANGE = f"b.{NAMESPACE}.{BROKER}.{BROKER_UID}"
+
+
+def exchange_name(broker_uid: str) -> str:
+    return f"b.{NAMESPACE}.{BROKER}.{broker_uid}"
+
+
+EXCHANGE = exchange_name(BROKER_UID)
 # What our own dispatcher is told to find these queues.
 QUEUE_NAMES = f"{NAMESPACE}.{{function}}.{BROKER_UID}"
 LONGEST_NAME, KEPT_OF_IT = 63, 31
@@ -24,13 +30,19 @@ SINK = next(function for function in load() if function.topic == DEAD_LETTERS)
 
 @dataclass(frozen=True)
 class Trigger:
-    """The names of one trigger's parts."""
+    """The names of one trigger's parts: they have the ids that the API server gave the broker and the trigger."""
 
     function: Function
+    broker_uid: str = BROKER_UID
+    own_uid: str | None = None
+
+    @property
+    def uid(self) -> str:
+        return self.own_uid or str(uuid.uuid5(uuid.UUID(self.broker_uid), self.function.name))
 
     @property
     def queue(self) -> str:
-        return QUEUE_NAMES.replace("{function}", self.function.name)
+        return f"{NAMESPACE}.{self.function.name}.{self.broker_uid}"
 
     @property
     def dead_letter_exchange(self) -> str:
@@ -45,9 +57,7 @@ class Trigger:
         return self._child("")
 
     def _child(self, kind: str) -> str:
-        parent = f"t.{NAMESPACE}.{self.function.name}.{kind}"
-        uid = str(uuid.uuid5(uuid.UUID(BROKER_UID), self.function.name))
-        return child_name(parent, uid)
+        return child_name(f"t.{NAMESPACE}.{self.function.name}.{kind}", self.uid)
 
 
 def child_name(parent: str, uid: str) -> str:
@@ -61,12 +71,19 @@ def child_name(parent: str, uid: str) -> str:
 def definitions(user: str, password: str) -> dict[str, list[dict[str, Any]]]:
     """All of it in the form that RabbitMQ loads at its start, with the only user."""
     everything = dict.fromkeys(("configure", "write", "read"), ".*")
-    triggers = [Trigger(function) for function in TRIGGERS]
     return {
         "vhosts": [{"name": "/"}],
         "users": [{"name": user, "password": password, "tags": ["administrator"]}],
         "permissions": [{"user": user, "vhost": "/", **everything}],
-        "exchanges": [*map(_exchange, (EXCHANGE, *(each.dead_letter_exchange for each in triggers)))],
+        **declared([Trigger(function) for function in TRIGGERS]),
+    }
+
+
+def declared(triggers: list[Trigger], broker_uid: str = BROKER_UID) -> dict[str, list[dict[str, Any]]]:
+    """What a broker and these triggers of it have."""
+    exchanges = (exchange_name(broker_uid), *(each.dead_letter_exchange for each in triggers))
+    return {
+        "exchanges": [*map(_exchange, exchanges)],
         "queues": [_queue(name) for each in triggers for name in (each.queue, each.dead_letter_queue)],
         "bindings": [binding for each in triggers for binding in _bindings(each)],
         "policies": [*map(_policy, triggers)],
@@ -87,7 +104,7 @@ def _bindings(trigger: Trigger) -> list[dict[str, Any]]:
     function = trigger.function
     match = {"x-match": "all", "x-knative-trigger": function.name, "type": function.event_type}
     return [
-        _binding(EXCHANGE, trigger.queue, match),
+        _binding(exchange_name(trigger.broker_uid), trigger.queue, match),
         _binding(trigger.dead_letter_exchange, trigger.dead_letter_queue, {"x-match": "all"}),
     ]
 
