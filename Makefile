@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor \
-	images build-contexts render deploy undeploy interop interop-api
+	images build-contexts render deploy undeploy interop interop-api interop-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -88,6 +88,10 @@ interop: bootstrap ## run the platforms' own brokers and gateways with our funct
 interop-api: bootstrap ## apply the manifests to a real Kubernetes API server with Knative's webhooks (builds them once: half an hour)
 	@$(PYTHON) -m tests.platforms.programs interop-api
 	@$(PYTHON) -m pytest $(args) tests/platforms/api
+
+interop-cluster: bootstrap ## deploy, upgrade and undeploy where the platforms' controllers work, without nodes (root; builds them once: an hour)
+	@$(PYTHON) -m tests.platforms.programs interop-api interop-cluster
+	@unshare --net --mount $(PYTHON) -m pytest $(args) tests/platforms/cluster
 
 bench: bootstrap ## measure the running system (soak=30: minutes; ended=1000000: orders; args="--only burst,closed --runs 3")
 	@$(PYTHON) -m tools.bench $(call flag,soak) $(call flag,ended) $(args)
