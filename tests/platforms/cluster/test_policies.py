@@ -63,7 +63,8 @@ def paths(deployed) -> dict[tuple[str, str], set]:
         name, where = each["metadata"]["name"], each["metadata"]["namespace"]
         eventually(lambda name=name, where=where: ready(cluster, name, where), f"a pod of {name}", 60)
     engine = programs.find("netpolicy")
-    listed = json.loads(cluster.run(engine, "list", "--kubeconfig", cluster.kubeconfig, "--quiet", "--output", "json"))
+    said = cluster.run(engine, "list", "--kubeconfig", cluster.kubeconfig, "--quiet", "--output", "json")
+    listed = json.loads(said)
     found = defaultdict(list)
     for each in listed:
         found[who(each["src"]), who(each["dst"])].append(ports(each["conn"]))
