@@ -19,7 +19,7 @@ from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import metrics
 from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
-from triggers.amqp import Link, NotConfirmed
+from triggers.amqp import Link, Message, NotConfirmed
 from triggers.asgi import (
     TOO_SLOW,
     BodyTooLarge,
@@ -58,7 +58,16 @@ class Ingress:
 
     def _begin(self) -> None:
         metrics.omit_creation_times()
-        self._link = Link(self._settings.amqp_url, self._topology.declare).start()
+        self._link = self._linked().start()
+
+    def _linked(self) -> Link:
+        return Link(self._settings.amqp_url, self._topology.declare)
+
+    def _is_let_in(self, scope: Scope) -> bool:
+        return installation.is_ours(_authorization(scope))
+
+    def _message(self, event: wire.WireEvent) -> Message:
+        return message_of(event, self._topology.exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -82,7 +91,7 @@ class Ingress:
             return json_answer({"error": f"expected a POST to /, got {path}"}, 404)
         if scope["method"] != "POST":
             return json_answer({"error": "expected POST"}, 405, {"Allow": "POST"})
-        if not installation.is_ours(_authorization(scope)):
+        if not self._is_let_in(scope):
             log("event not taken", level=WARNING, outcome=401, reason="no token of this installation")
             return installation.unauthorized()
         return await self._take(scope, receive)
@@ -92,7 +101,7 @@ class Ingress:
         try:
             request = request_of(scope, await body_of(receive, LARGEST_BODY))
             events = _events(request)
-            await self._link.publish([message_of(event, self._topology.exchange) for event in events])
+            await self._link.publish([self._message(event) for event in events])
             answer = "", 202, {}
         except Unacceptable as problem:
             answer = json_answer({"error": str(problem)}, 400)

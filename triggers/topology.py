@@ -76,6 +76,10 @@ class Topology:
         """Make what is not there yet."""
         if not self.queue_names:
             self._declare_triggers(channel)
+        self.declare_dead_letters(channel)
+
+    def declare_dead_letters(self, channel: BlockingChannel) -> None:
+        """Make the queue of the dead letters, and the retry queues."""
         self._declare_queue(channel, self.dead_letters, self._unlimited(channel))
         for number in range(RETRY_QUEUES):
             self._declare_retry_queue(channel, self.retry_queue(number))

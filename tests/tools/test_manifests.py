@@ -154,7 +154,8 @@ def test_every_event_has_one_trigger_with_delivery_and_dead_letter_sink(folder):
         delivery = trigger["spec"]["delivery"]
         assert {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"} == set(delivery)
         assert knative.by_relay(trigger["metadata"]["name"]) == trigger["spec"]["subscriber"]
-        assert knative.by_relay("ops-dead-letter") == delivery["deadLetterSink"]
+        # The buffer: Knative's dispatchers drop what their sink does not take in time.
+        assert {"dead-letters"} == {delivery["deadLetterSink"]["ref"]["name"]} <= set(documents("broker", "Service"))
         assert documents("broker", "Broker").keys() == {trigger["spec"]["broker"]}
 
 
@@ -184,6 +185,15 @@ def test_brokers_and_clock_alone_reach_the_relay_which_adds_the_token():
         {"namespaceSelector"},
     ]
     assert "INSTALLATION_TOKEN_FILE" in {variable["name"] for variable in container["env"]}
+
+
+def test_dispatchers_alone_reach_the_buffer_of_dead_letters():
+    policy = documents("broker", "NetworkPolicy")["dead-letters"]["spec"]
+    (rule,) = policy["ingress"]
+
+    dispatchers = {"eventing.knative.dev/broker": "food", "eventing.knative.dev/brokerRole": "dispatcher"}
+    assert [dispatchers] == [each["podSelector"]["matchLabels"] for each in rule["from"] if "podSelector" in each]
+    assert "knative-eventing" not in str(rule)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_functions_secret_has_the_key_that_its_file_is_named_after(applied, in
 
     url = base64.b64decode(made(applied)["billing-database-url"]["billing-database-url"]).decode()
     assert url.startswith("postgresql://billing:")
-    assert url.endswith("@food-db-rw.food:5432/food")
+    assert url.endswith("@food-db-pooler.food:5432/food")
 
 
 @pytest.mark.parametrize("applied", overlays()[:1], ids=lambda folder: folder.name, indirect=True)

@@ -72,7 +72,7 @@ class Prepared(RabbitMQ):
 class Plane:
     """One ingress, and for each trigger a dispatcher of its queue and one of its dead letters."""
 
-    def __init__(self, ingress: str, amqp: str, relay: str, logs: Path):
+    def __init__(self, ingress: str, amqp: str, relay: str, buffer: str, logs: Path):
         self._variables = {
             "NAMESPACE": NAMESPACE,
             "BROKER_NAME": BROKER,
@@ -84,7 +84,8 @@ class Plane:
             "K_LOGGING_CONFIG": json.dumps(LOGGING),
             **DELIVERY,
         }
-        self._address, self._amqp, self._relay, self._logs = ingress, amqp, relay, logs
+        self._address, self._amqp, self._logs = ingress, amqp, logs
+        self._relay, self._buffer = relay, buffer
         port = str(urllib3.util.parse_url(ingress).port)
         self.ingress = self._program("ingress", "ingress", BROKER_URL=amqp, PORT=port)
         self.dispatchers = [self._dispatcher(Trigger(function)) for function in TRIGGERS]
@@ -114,7 +115,7 @@ class Plane:
             "dispatcher",
             DLX="true",
             QUEUE_NAME=trigger.dead_letter_queue,
-            SUBSCRIBER=self._subscriber(SINK),
+            SUBSCRIBER=self._buffer,
         )
 
     def _subscriber(self, function: Function) -> str:
@@ -185,18 +186,20 @@ class OnKnative(System):
             directory, postgres, rabbitmq, database, functions=needed, each=True, SAGA_DEADLINE_SECONDS="10"
         )
         # As in a cluster: what Knative's dispatchers send goes by the relay, which adds the installation's token.
-        port, urls = free_port(), self.installation.function_urls
+        port, kept, urls = free_port(), free_port(), self.installation.function_urls
         self.relay = trigger("relay", self.installation.logs, port, FUNCTION_URLS=urls)
-        self.plane = Plane(
-            self.installation.broker, rabbitmq.url, f"http://127.0.0.1:{port}", self.installation.logs
-        )
+        # What they give up is kept until the sink has it.
+        self.buffer = trigger("buffer", self.installation.logs, kept, FUNCTION_URLS=urls, AMQP_URL=rabbitmq.url,
+                              QUEUE_TYPE="quorum")  # fmt: skip
+        addresses = (f"http://127.0.0.1:{each}" for each in (port, kept))
+        self.plane = Plane(self.installation.broker, rabbitmq.url, *addresses, self.installation.logs)
         self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
 
     @property
     def processes(self) -> list[Child]:
-        return [*self.plan.functions, self.plan.triggers["gateway"], self.relay]
+        return [*self.plan.functions, self.plan.triggers["gateway"], self.relay, self.buffer]
 
     def start(self) -> "OnKnative":
         self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.buriers)
@@ -211,7 +214,7 @@ class OnKnative(System):
 
     def stop(self) -> None:
         self.plane.close()
-        children.stop([self.our_ingress, self.our_dispatcher, self.relay])
+        children.stop([self.our_ingress, self.our_dispatcher, self.relay, self.buffer])
         super().stop()
 
     def use(self, ingress: str = "theirs", dispatcher: str = "theirs") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from functions.shared.events import STRUCTURED
 from tests.platforms.broker.plane import OnKnative
 from tests.platforms.broker.test_faults import locked, waits_for_a_lock
-from tests.platforms.broker.topology import Trigger
+from tests.platforms.broker.topology import SINK, Trigger
 from tests.stories.conftest import Stage
 from tests.system import eventually
 from tools.dead_letters import find, replay
@@ -105,3 +105,19 @@ def reject_one(system: OnKnative, channel: Any, trigger: Trigger, id: str) -> No
 def taken(channel: Any, queue: str) -> tuple | None:
     message = channel.basic_get(queue)
     return message if message[0] else None
+
+
+def test_a_dead_letter_outlives_a_sink_that_is_away_for_longer_than_the_retries(stage: Stage):
+    bad = f"bad-{stage.dish()}"
+    stage.system.process(SINK.name).signal(signal.SIGKILL)
+    try:
+        stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
+        eventually(lambda: any("event taken" in line and bad in line for line in log_lines(stage)), "it to be taken", 90)
+    finally:
+        stage.system.start_process(SINK.name)
+
+    assert dead_letter_of(stage.system, id=bad).function == "order-new-order"
+
+
+def log_lines(stage: Stage) -> list[str]:
+    return stage.system.buffer.log.read_text(errors="replace").splitlines()

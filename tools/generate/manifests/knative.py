@@ -18,7 +18,8 @@ FALLBACK = "public-host"
 RELAY = "relay"
 METRICS_PORT = 9095
 SECRETS = "/var/openfaas/secrets"
-DEAD_LETTER_SINK = "ops-dead-letter"
+# The broker drops a dead letter that its sink does not take within the retries: this one keeps it for the real sink.
+BUFFER = {"ref": {"apiVersion": "v1", "kind": "Service", "name": "dead-letters"}}
 INSIDE = {
     "BROKER_URL": f"http://{BROKER}-broker-ingress.{NAMESPACE}.svc.cluster.local",
     "FUNCTION_URL": f"http://{{name}}.{NAMESPACE}.svc.cluster.local",
@@ -170,7 +171,7 @@ def trigger_of(one: Listed) -> Document:
         "broker": BROKER,
         "filter": {"attributes": {"type": one.function.event_type}},
         "subscriber": by_relay(one.name),
-        "delivery": {**DELIVERY, "deadLetterSink": by_relay(DEAD_LETTER_SINK)},
+        "delivery": {**DELIVERY, "deadLetterSink": BUFFER},
     }
     about = {"labels": labels(one.function.owner), "annotations": DISPATCHER}
     return document("eventing.knative.dev/v1", "Trigger", one.name, spec, **about)
