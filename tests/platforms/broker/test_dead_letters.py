@@ -112,7 +112,7 @@ def test_a_dead_letter_outlives_a_sink_that_is_away_for_longer_than_the_retries(
     stage.system.process(SINK.name).signal(signal.SIGKILL)
     try:
         stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
-        eventually(lambda: any("event taken" in line and bad in line for line in log_lines(stage)), "it to be taken", 90)
+        eventually(lambda: any("event taken" in one and bad in one for one in log_lines(stage)), "it to be taken", 90)
     finally:
         stage.system.start_process(SINK.name)
 
