@@ -216,6 +216,25 @@ def test_a_path_is_decoded_once(running):
     assert "GET /a b%20Ж 0" == running.http.get("/a%20b%2520%D0%96").text
 
 
+# -- nothing to do -------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_has_nothing_to_do_sleeps(running):
+    looks = [0]
+
+    def slept() -> bool:
+        looks.append(wake_ups(running.process.pid))
+        return looks[-1] == looks[-2]
+
+    eventually(slept, "half a second without a wake-up", every=0.5)
+    assert 200 == running.http.get("/").status
+
+
+def wake_ups(pid: int) -> int:
+    """How often the process's first thread, which has the event loop, has waited for something."""
+    return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+
+
 # -- the end --------------------------------------------------------------------------------------------------------
 
 
