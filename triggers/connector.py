@@ -17,8 +17,8 @@ from typing import Any
 import urllib3
 from pydantic import BaseModel, Field, TypeAdapter
 
+from functions.shared.connections import Connections
 from functions.shared.telemetry.logs import log
-from triggers.addresses import pool
 from triggers.amqp import GONE, Link
 from triggers.calls import Outcome, Unavailable, outcome_of
 from triggers.command import settings_for
@@ -27,6 +27,7 @@ from triggers.stack import DEAD_LETTERS, PREFIX
 from triggers.topology import Topology
 from triggers.trigger import DispatcherSettings, Trigger
 
+CONNECT_SECONDS = 2
 LIST_SECONDS = 10
 TOPIC = re.compile(rf"{re.escape(PREFIX)}[\w.]+|{DEAD_LETTERS}", re.ASCII)
 # What a step never answers itself. The gateway says so of a function that is not deployed (404) or busy (429), and
@@ -96,7 +97,7 @@ class Connector:
         self.triggers: list[Trigger] = []
         self.link = Link(settings.amqp_url, self._declare)
         self._gateway = settings.connector_gateway_url.rstrip("/")
-        self._pool = pool(LIST_SECONDS, 1)
+        self._connections = Connections(CONNECT_SECONDS, LIST_SECONDS)
         self._stopping = asyncio.Event()
         self._following: asyncio.Task | None = None
 
@@ -126,10 +127,11 @@ class Connector:
                 await asyncio.wait_for(self._stopping.wait(), self.settings.connector_rebuild_seconds)
 
     def _listed(self) -> set[Subscriber]:
-        answer = self._pool.request("GET", f"{self._gateway}/system/functions", headers=self._credentials())
+        url = f"{self._gateway}/system/functions"
+        answer = self._connections.request("GET", url, headers=self._credentials())
         if answer.status != 200:
-            raise ValueError(f"expected 200, got {answer.status} {answer.data[:200].decode(errors='replace')}")
-        deployments = LISTED.validate_json(answer.data) or []
+            raise ValueError(f"expected 200, got {answer.status} {answer.body[:200].decode(errors='replace')}")
+        deployments = LISTED.validate_json(answer.body) or []
         found = {each for deployment in deployments for each in subscribers(deployment, self._gateway)}
         return {each for each in found if not self.settings.wanted or each.name in self.settings.wanted}
 

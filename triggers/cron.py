@@ -13,10 +13,11 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field
 
 from functions.shared import installation
+from functions.shared.connections import Connections
 from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log
-from triggers.addresses import CallSettings, address, pool
+from triggers.addresses import CallSettings, address
 from triggers.command import on_stop, settings_for
 from triggers.metrics import (
     LAST_RUN,
@@ -29,6 +30,7 @@ from triggers.metrics import (
 from triggers.stack import Function, load
 
 EVERY = re.compile(r"@every ([1-9]\d*)([smh])")
+CONNECT_SECONDS = 2
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -55,7 +57,7 @@ class Cron:
     def __init__(self, settings: CronSettings):
         self.settings = settings
         self.stopped = threading.Event()
-        self._pool = pool(settings.cron_timeout_seconds, 1)
+        self._connections = Connections(CONNECT_SECONDS, settings.cron_timeout_seconds)
         self.scheduled = [function for function in load() if function.schedule]
         start_at_zero([function.name for function in self.scheduled], ("done", "failed"), RUNS)
         for function in self.scheduled:
@@ -82,8 +84,8 @@ class Cron:
     def _call(self, function: Function) -> None:
         try:
             headers = {"X-Topic": "cron-function"} | installation.headers()
-            answer = self._pool.request("POST", address(function.name), headers=headers)
-            reason = None if answer.status == 200 else f"{answer.status} {answer.data[:500].decode(errors='replace')}"
+            answer = self._connections.request("POST", address(function.name), headers=headers)
+            reason = None if answer.status == 200 else f"{answer.status} {answer.body[:500].decode(errors='replace')}"
         except Exception as problem:
             # Whatever it is: a schedule that is never due again would be worse.
             reason = f"{type(problem).__name__}: {problem}"

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import urllib3
-
 from functions.shared import database
+from functions.shared.connections import Connections, NoAnswer
 from functions.shared.request import Request
 from functions.shared.rest import Response, rest
 from functions.shared.settings import BrokerSettings, DatabaseSettings, read, require
 
 require(DatabaseSettings, BrokerSettings)
+
+_connections = Connections(connect_seconds=2, read_seconds=2)
 
 # What the original's framework answers with; monitors look at it.
 CONTENT_TYPE = {"Content-Type": "application/vnd.spring-boot.actuator.v3+json"}
@@ -38,6 +39,6 @@ def _broker() -> bool:
     # Knative's ingress knows no /health and answers 404 or 405: below 500 somebody is there who takes events.
     try:
         address = read(BrokerSettings).broker_url.rstrip("/") + "/health"
-        return urllib3.request("GET", address, retries=False, redirect=False, timeout=2).status < 500
-    except urllib3.exceptions.HTTPError:
+        return _connections.request("GET", address).status < 500
+    except NoAnswer:
         return False

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from logging import WARNING
 
-import urllib3
 from cloudevents.http import CloudEvent
 
-from functions.shared import connections, events, installation
+from functions.shared import events, installation
+from functions.shared.connections import Connections, NoAnswer
 from functions.shared.settings import BrokerSettings, read
 from functions.shared.telemetry.logs import log
 from functions.shared.telemetry.traces import Trace
@@ -24,7 +24,8 @@ NOT_NOW = ""
 
 AT_A_TIME = 8
 # A flush holds its rows locked while it posts; it must be over well before the database ends an idle transaction.
-TIMEOUT = urllib3.Timeout(connect=1, read=5)
+CONNECT_SECONDS = 1
+READ_SECONDS = 5
 LONGEST = 8.0  # seconds, after which no further event is posted
 
 
@@ -96,21 +97,21 @@ def _post_until_away(waiting: Sequence[Outgoing]) -> list[str | None]:
 def _post(body: str, headers: dict[str, str]) -> str | None:
     try:
         sent = headers | installation.headers()
-        answer = _pool().request("POST", read(BrokerSettings).broker_url, body=body.encode(), headers=sent)
-    except urllib3.exceptions.HTTPError as problem:
+        answer = _connections().request("POST", read(BrokerSettings).broker_url, body.encode(), sent)
+    except NoAnswer as problem:
         log("broker not reached", level=WARNING, reason=str(problem))
         return NOT_NOW
     if answer.status in (200, 202):
         return TAKEN
     if answer.status in (400, 413, 415):
-        return f"{answer.status} {answer.data.decode(errors='replace')}"
+        return f"{answer.status} {answer.body.decode(errors='replace')}"
     log("broker not ready", level=WARNING, status=answer.status)
     return NOT_NOW
 
 
 @cache
-def _pool() -> urllib3.PoolManager:
-    return connections.pool(TIMEOUT, maxsize=AT_A_TIME)
+def _connections() -> Connections:
+    return Connections(CONNECT_SECONDS, READ_SECONDS)
 
 
 @cache

@@ -4,13 +4,13 @@ import json
 from functools import cache
 from typing import Any
 
-import urllib3
-
-from functions.shared import connections, exact_json, installation
+from functions.shared import exact_json, installation
+from functions.shared.connections import Connections, NoAnswer
 from functions.shared.settings import CallSettings, read
 from functions.shared.telemetry import traces
 
-TIMEOUT = urllib3.Timeout(connect=2, read=10)
+CONNECT_SECONDS = 2
+READ_SECONDS = 10
 
 
 class CallFailed(Exception):
@@ -18,8 +18,8 @@ class CallFailed(Exception):
 
 
 @cache
-def _pool() -> urllib3.PoolManager:
-    return connections.pool(TIMEOUT, maxsize=8)
+def _connections() -> Connections:
+    return Connections(CONNECT_SECONDS, READ_SECONDS)
 
 
 @cache
@@ -38,17 +38,17 @@ def address(function: str) -> str:
 def call(function: str, body: Any) -> Any:
     """POST `body` to `function` and give its JSON answer. Raises CallFailed unless it says 200."""
     try:
-        answer = _pool().request(
+        answer = _connections().request(
             "POST",
             address(function),
             body=exact_json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **installation.headers(), **traces.inject()},
         )
-    except urllib3.exceptions.HTTPError as problem:
+    except NoAnswer as problem:
         raise CallFailed(f"{function} cannot be reached: {problem}") from problem
     if answer.status != 200:
         raise CallFailed(f"{function} answered {answer.status}")
     try:
-        return exact_json.loads(answer.data)
+        return exact_json.loads(answer.body)
     except ValueError as problem:
         raise CallFailed(f"{function} did not answer with JSON") from problem
