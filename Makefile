@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
-	bench-peers bench-floor \
+	bench-peers bench-floor crash-points \
 	images build-contexts render deploy undeploy interop interop-api interop-cluster
 
 help: ## this list
@@ -101,6 +101,9 @@ bench-peers: bootstrap ## the same orders on DBOS and Restate, in turns with the
 
 bench-floor: bootstrap ## the same statements and messages by one loop, without functions and HTTP (args="--orders 500")
 	@$(PYTHON) -m tools.bench_floor $(args)
+
+crash-points: bootstrap ## kill functions, dispatcher and ingress at every point there is, each by itself (a quarter of an hour)
+	@CRASH_POINTS=all $(PYTHON) -m pytest $(args) tests/shared/test_crash_chain.py tests/shared/test_crash_points.py tests/triggers/test_crash_points.py
 
 chaos: bootstrap ## let everything fail while orders are under way, then judge (orders=2000 seed=7 args="--old REVISION --keep")
 	@$(PYTHON) -m tests.platforms.programs chaos

@@ -115,6 +115,10 @@ class Broker:
 
     def launch(self, triggers: str = "one,two", **settings: object) -> Child:
         """The same, without waiting for anything."""
+        return start(self.prepared(triggers, **settings))
+
+    def prepared(self, triggers: str = "one,two", **settings: object) -> Child:
+        """The same, not started yet."""
         process = trigger(
             "dispatcher",
             self.directory,
@@ -130,7 +134,7 @@ class Broker:
             },
         )
         self.processes.append(process)
-        return start(process)
+        return process
 
     def consumed(self, name: str, consumers: int = 1) -> None:
         """Wait until a queue has that many consumers; it may not be there yet."""

@@ -1,0 +1,133 @@
+"""Dispatcher and ingress are killed at each of their points, with a real RabbitMQ: events come again, none is lost."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from tests.broker import TYPES, Broker
+from tests.crash_points import DISPATCHER, INGRESS, Point
+from tests.fakes import BATCH, Call, Reply
+from tests.processes import end, start, trigger
+from tests.system import OURS, Http, eventually
+from tools.local.children import Child
+from tools.local.processes import free_port
+from tools.local.rabbitmq import RabbitMQ
+
+ALL = os.environ.get("CRASH_POINTS") == "all"
+REPLY_TYPE = "homework.arch.test.reply"
+# What comes of an event; in `make test` each point is met once, with what has most to lose: a batch with replies.
+OUTCOMES = ["replies", "nothing", "retries", "dead letters"] if ALL else ["replies"]
+SIZES = [1, 3] if ALL else [3]
+
+
+@pytest.fixture
+def broker(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Broker]:
+    made = Broker(rabbitmq, tmp_path)
+    yield made
+    made.close()
+
+
+def replying(call: Call) -> Reply:
+    """Each event is answered with one that follows it."""
+    facts = {"specversion": "1.0", "source": "/one", "type": REPLY_TYPE, "data": {}}
+    events = [{**facts, "id": f"{id}-reply"} for id in call.ids]
+    if call.is_batch:
+        return 200, {"Content-Type": BATCH}, json.dumps(events).encode()
+    headers = {f"ce-{name}": value for name, value in events[0].items() if name != "data"}
+    return 200, {**headers, "Content-Type": "application/json"}, b"{}"
+
+
+def behaviour(outcome: str) -> Callable[[Call], Reply]:
+    """A function of which that comes; one that has to be tried again fails each event's first call."""
+    failed: set[str] = set()
+
+    def retried(call: Call) -> Reply:
+        if call.is_batch or not {*call.ids} <= failed:
+            failed.update(() if call.is_batch else call.ids)
+            return 500, {}, b"not yet"
+        return replying(call)
+
+    never = 500, {"X-Retry": "never"}, b"never"
+    return {
+        "replies": replying,
+        "nothing": lambda _: (204, {}, b""),
+        "retries": retried,
+        "dead letters": lambda _: never,
+    }[outcome]
+
+
+def dying(process: Child, name: str, point: Point) -> Child:
+    """The same process, which kills itself at that point."""
+    process.command = [sys.executable, "-m", "tests.crash_points", name, point.name]
+    process.start()
+    return process
+
+
+def killed(process: Child) -> None:
+    eventually(lambda: not process.runs, "the process to die")
+    assert -signal.SIGKILL == process.process.returncode
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("point", DISPATCHER, ids=[point.name for point in DISPATCHER])
+def test_a_dispatcher_that_is_killed_at_a_point_loses_no_event(broker, point, outcome, size):
+    ids = [f"e{number}" for number in range(size)]
+    replies = broker.listen(REPLY_TYPE)
+    broker.one.behave = behaviour(outcome)
+    broker.publish(*ids)
+    killed(dying(broker.prepared(), "dispatcher", point))
+
+    again = broker.start()
+    eventually(lambda: {*ids} <= {id for call in broker.one.calls for id in call.ids}, "every event at its function")
+    queue = {"dead letters": broker.dead_letters, "nothing": None}.get(outcome, replies)
+    if queue:
+        expected = {f"{id}-reply" for id in ids} if queue == replies else {*ids}
+        found: set[str] = set()
+        while found != expected:
+            found |= {message.headers["id"] for message in broker.take(queue)}
+    broker.nothing_left(again)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("point", INGRESS, ids=[point.name for point in INGRESS])
+def test_an_ingress_that_is_killed_at_a_point_has_said_yes_to_nothing_that_is_lost(broker, point, size):
+    events = [{"specversion": "1.0", "id": f"e{n}", "source": "/t", "type": TYPES["one"]} for n in range(size)]
+    sent = {"data": json.dumps(events), "headers": {"Content-Type": BATCH}}
+    first = started(broker, lambda process: start_dying(process, point))
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        first.post("/", **sent)
+    killed(broker.processes[-1])
+
+    again = started(broker, start)
+    assert 202 == again.post("/", **sent).status
+    found = {message.headers["id"] for message in broker.take(broker.queue("one"), size)}
+    while broker.waiting(broker.queue("one")):
+        found |= {message.headers["id"] for message in broker.take(broker.queue("one"))}
+    assert {event["id"] for event in events} == found
+    assert 0 == end(broker.processes[-1])
+
+
+def started(broker: Broker, how: Callable[[Child], object]) -> Http:
+    port = free_port()
+    environment = {"AMQP_URL": broker.rabbitmq.url, "EXCHANGE_NAME": broker.exchange, "STACK_FILE": broker.stack}
+    process = trigger("ingress", broker.directory, port, **environment)
+    broker.processes.append(process)
+    how(process)
+    return Http(f"http://127.0.0.1:{port}", OURS)
+
+
+def start_dying(process: Child, point: Point) -> None:
+    process.command = [sys.executable, "-m", "tests.crash_points", "ingress", point.name]
+    start(process)
+
+
+def test_every_point_has_a_name_of_its_own():
+    for points in (DISPATCHER, INGRESS):
+        assert len(points) == len({point.name for point in points})
