@@ -1,4 +1,4 @@
-"""Dispatcher and ingress are killed at each of their points. RabbitMQ is real: events come again, and none is lost."""
+"""Dispatcher and ingress are killed at each of their points. RabbitMQ is real: events come again and none is lost."""
 
 import json
 import os
