@@ -97,8 +97,8 @@ class Instances:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 address = self.connection.getsockname()[0]
-                told = instances.status | {"isPrimary": address in instances.primaries.values()}
-                body = json.dumps(told).encode()
+                answered = instances.status | {"isPrimary": address in instances.primaries.values()}
+                body = json.dumps(answered).encode()
                 self.send_response(200 if self.path == "/pg/status" else 404)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
