@@ -81,6 +81,12 @@ class Tokens(OAuth):
 # The administration
 
 
+class Revocations(Wire):
+    """User names, each with the version that a token of the user has to have at least."""
+
+    versions: dict[str, int]
+
+
 class Role(Wire):
     """A role as it is stored."""
 

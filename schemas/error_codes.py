@@ -12,6 +12,7 @@ class Refusal(NamedTuple):
 
 USER_NOT_FOUND = Refusal(-502, "User not found")
 ADMIN_STAYS_ENABLED = Refusal(-503, "Admin user can not be disabled")
+LAST_ADMIN_STAYS = Refusal(-503, "The last administrator keeps ROLE_ADMIN")
 USER_DATA_OF_ANOTHER = Refusal(-8511, "Access denied")
 ACCESS_DENIED = Refusal(-8513, "Access denied")
 ORDER_NOT_FOUND = Refusal(-8514, "Order not found")

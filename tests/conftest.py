@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from functions.auth import tokens
 from functions.order import outbox
 from functions.order.sender import Sender
-from functions.shared import bearer, call, installation
+from functions.shared import bearer, call, installation, revocations
 from functions.shared import database as connections
 from functions.shared.settings import read
 from functions.shared.telemetry.logs import JsonLine, log
@@ -44,6 +44,8 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 TEMPLATE = "food_template"
 # Functions in the tests' own process belong to the tests' installation.
 os.environ["INSTALLATION_TOKEN"] = TOKEN
+# There auth is nobody's neighbour; the running system looks often.
+os.environ["AUTH_REVOCATION_SECONDS"] = "off"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -232,6 +234,7 @@ def _forget_what_was_read() -> None:
     for cached in (read, bearer.public_keys, call._listed, tokens._signing_key):
         cached.cache_clear()
     installation.token.forget()
+    revocations.revocations = bearer.revocations = revocations.Revocations()
     connections.pool.close()
 
 

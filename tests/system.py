@@ -29,6 +29,8 @@ QUICKLY = {
     "DISPATCHER_LONGEST_BACKOFF_SECONDS": "0.5",
     "DISPATCHER_TRIES": "5",
     "SAGA_TRIES": "20",
+    "AUTH_REVOCATION_SECONDS": "0.2",
+    "AUTH_ATTEMPTS_OF_ADDRESS": "100000",
     # What a test has the flush sent for is sent at once, without waiting for whoever has written it.
     "ORDER_OUTBOX_AGE_SECONDS": "0",
 }

@@ -38,6 +38,7 @@ from triggers.stack import Function, load
 
 LARGEST_BODY = 1024 * 1024
 UNCERTAIN = "No answer came: nobody knows whether it was done"
+FORWARDED = "x-forwarded-for"
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION = {
     b"connection",
@@ -127,6 +128,7 @@ class Gateway:
         target = target_of(address(function.name))
         path = target.path.rstrip("/") + raw_path(scope)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept(scope["headers"])]
+        headers = _with_client(headers, scope)
         try:
             answer = await self._client.request(scope["method"], target, path, headers, body)
         except Lost as problem:
@@ -140,6 +142,14 @@ class Gateway:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         return answer.status
+
+
+def _with_client(headers: list[tuple[str, str]], scope: Scope) -> list[tuple[str, str]]:
+    """The address that this process sees, after those that proxies before it say they have seen."""
+    before = [value for name, value in headers if name.lower() == FORWARDED]
+    others = [(name, value) for name, value in headers if name.lower() != FORWARDED]
+    address = (scope.get("client") or ("unknown",))[0]
+    return [*others, (FORWARDED, ", ".join([*before, address]))]
 
 
 def _length(answer: Answer, method: str) -> list[tuple[bytes, bytes]]:

@@ -11,12 +11,12 @@ from schemas.auth import Claims, OAuthError, TokenCheck
 
 require(KeySettings, oauth_client.ClientSettings)
 
-STILL_THERE = "SELECT id FROM accounts WHERE username = :username AND enabled"
+STILL_GOOD = "SELECT id FROM accounts WHERE username = :username AND enabled AND token_version <= :version"
 
 
 @rest("POST", "/oauth/check_token", caller="public", form=True, refusal=oauth_refusal)
 def check_token(body: TokenCheck, request: Request, db: Database) -> Response[Claims | OAuthError]:
-    """The claims of a good access token; that of a user who was disabled or deleted since is not good."""
+    """The claims of a good access token; one that was revoked since, or whose user is gone, is not good."""
     oauth_client.check(request)
     try:
         claims = claims_of(body.token)
@@ -24,7 +24,8 @@ def check_token(body: TokenCheck, request: Request, db: Database) -> Response[Cl
         return _refused("Token has expired")
     except Unauthorized:
         return _refused("Token was not recognised")
-    if "ati" in claims or not db.row(STILL_THERE, username=claims["user_name"]):
+    user = {"username": claims["user_name"], "version": claims.get("ver", 0)}
+    if "ati" in claims or not db.row(STILL_GOOD, **user):
         return _refused("Token was not recognised")
     return Response(Claims(**claims), headers=NO_STORE)
 

@@ -1,6 +1,7 @@
 """The OAuth token endpoint: https://www.rfc-editor.org/rfc/rfc6749#section-3.2"""
 
 from functions.auth import grants, oauth_client
+from functions.auth.attempts import AttemptSettings, TooManyAttempts
 from functions.auth.tokens import NO_STORE, TokenSettings
 from functions.shared.bearer import KeySettings
 from functions.shared.database import Database
@@ -9,16 +10,24 @@ from functions.shared.rest import Response, oauth_refusal, rest
 from functions.shared.settings import require
 from schemas.auth import GrantRequest, OAuthError, Tokens
 
-require(KeySettings, TokenSettings, oauth_client.ClientSettings)
+require(KeySettings, TokenSettings, AttemptSettings, oauth_client.ClientSettings)
 
 
-@rest("POST", "/oauth/token", caller="public", form=True, refusal=oauth_refusal)
+@rest("POST", "/oauth/token", caller="public", form=True, autocommit=True, refusal=oauth_refusal)
 def oauth_token(body: GrantRequest, request: Request, db: Database) -> Response[Tokens | OAuthError]:
     """Tokens for the client, on behalf of a user."""
     oauth_client.check(request)
+    try:
+        return _granted(body, request, db)
+    except TooManyAttempts as problem:
+        error = OAuthError(error="temporarily_unavailable", error_description=str(problem))
+        return Response(error, 429, NO_STORE | problem.headers)
+
+
+def _granted(body: GrantRequest, request: Request, db: Database) -> Response[Tokens | OAuthError]:
     match body.grant_type:
         case "password":
-            tokens, refusal = grants.by_password(body.username, body.password, db), "Bad credentials"
+            tokens, refusal = grants.by_password(body.username, body.password, request, db), "Bad credentials"
         case "refresh_token":
             tokens, refusal = grants.by_refresh_token(body.refresh_token or "", db), "Invalid refresh token"
         case None | "":

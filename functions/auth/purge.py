@@ -1,4 +1,4 @@
-"""Delete the logins that ended long ago."""
+"""Delete the logins that ended long ago, and attempts that count no more."""
 
 from functions.shared import retention
 from functions.shared.cron import scheduled
@@ -10,8 +10,15 @@ FORGET = """
     RETURNING id
 """
 
+FORGET_ATTEMPTS = """
+    DELETE FROM login_attempts
+     WHERE subject IN (SELECT subject FROM login_attempts WHERE since < now() - interval '1 day'
+                        ORDER BY since LIMIT :batch FOR UPDATE SKIP LOCKED)
+    RETURNING subject
+"""
+
 
 @scheduled()
 def purge() -> dict[str, int]:
     """A day after its last refresh token ran out, a login is of no use to anybody."""
-    return {"logins": retention.purge(FORGET)}
+    return {"logins": retention.purge(FORGET), "attempts": retention.purge(FORGET_ATTEMPTS)}

@@ -20,14 +20,19 @@ SCOPE = ("read", "write")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
-class TokenSettings(Settings):
+class LifetimeSettings(Settings):
+    """How long tokens are good."""
+
+    auth_access_seconds: int = Field(default=900, gt=0, description="seconds that an access token is good")
+    auth_refresh_seconds: int = Field(default=3600, gt=0, description="seconds that a refresh token is good")
+
+
+class TokenSettings(LifetimeSettings):
     """The key that signs, and how long tokens are good."""
 
     jwt_private_key: str = Field(
         pattern="PRIVATE KEY-----", description="PEM private key that tokens are signed with"
     )
-    auth_access_seconds: int = Field(default=900, gt=0, description="seconds that an access token is good")
-    auth_refresh_seconds: int = Field(default=3600, gt=0, description="seconds that a refresh token is good")
 
 
 @cache
@@ -45,7 +50,7 @@ def _signed(claims: dict[str, Any]) -> str:
 
 
 def issue(user: Any, login: UUID, refresh_id: UUID) -> Tokens:
-    """Both tokens for `user` (a row with username, email, authorities), who is logged in as `login`."""
+    """Both tokens for `user` (a row: username, email, authorities, token_version), who is logged in as `login`."""
     settings, now, access_id = read(TokenSettings), int(time.time()), str(uuid4())
     claims = {
         "user_name": user.username,
@@ -56,6 +61,7 @@ def issue(user: Any, login: UUID, refresh_id: UUID) -> Tokens:
         "email": user.email,
         "client_id": CLIENT,
         "iat": now,
+        "ver": user.token_version,
     }
     refresh = {
         "exp": now + settings.auth_refresh_seconds,

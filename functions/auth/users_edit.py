@@ -1,13 +1,13 @@
 """Change a user, for administrators."""
 
 from functions.auth import passwords, registrations
-from functions.auth.accounts import ACCOUNT_BY_ID, USER, names_of, taken
+from functions.auth.accounts import ACCOUNT_BY_ID, ADMIN, USER, names_of, taken
 from functions.shared import database
 from functions.shared.database import Database
 from functions.shared.rest import Response, admin_refusal, rest
 from functions.shared.settings import CallSettings, DatabaseSettings, InstallationSettings, require
 from schemas.auth import AccountEdit, AccountFound
-from schemas.error_codes import USER_NOT_FOUND, not_done
+from schemas.error_codes import LAST_ADMIN_STAYS, USER_NOT_FOUND, not_done
 from schemas.fields import plain_name
 
 require(DatabaseSettings, CallSettings, InstallationSettings)
@@ -38,6 +38,17 @@ GRANT = """
     ON CONFLICT DO NOTHING
 """
 
+# Whoever takes ROLE_ADMIN from somebody waits for the others who do: two may not take it from each other.
+ONE_AT_A_TIME = "SELECT id FROM roles WHERE name = 'ROLE_ADMIN' FOR UPDATE"
+
+LAST = """
+    SELECT id FROM accounts
+     WHERE username = :username AND 'ROLE_ADMIN' = ANY(authorities)
+       AND NOT EXISTS (SELECT FROM accounts others
+                        WHERE others.username <> :username AND others.enabled
+                          AND 'ROLE_ADMIN' = ANY(others.authorities))
+"""
+
 
 @rest("POST", "/auth-service/api/v1/users/edit", caller="admin", refusal=admin_refusal)
 def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
@@ -60,6 +71,8 @@ def users_edit(body: AccountEdit) -> AccountFound | Response[AccountFound]:
 
 
 def _edited(body: AccountEdit, roles: list[str], db: Database) -> AccountFound:
+    if body.roles is not None and ADMIN not in roles and _is_last_administrator(body.username, db):
+        return AccountFound.refused(LAST_ADMIN_STAYS)
     password = passwords.hashed(body.password) if body.password else None
     facts = body.model_dump(by_alias=False, exclude={"roles"}) | {"password": password}
     user = db.row(EDIT, **facts, password_changes=password is not None)
@@ -68,3 +81,9 @@ def _edited(body: AccountEdit, roles: list[str], db: Database) -> AccountFound:
     if body.roles is not None:
         db.rows(GRANT, id=user.id, roles=roles)
     return AccountFound.of(db.row(ACCOUNT_BY_ID, id=user.id))
+
+
+def _is_last_administrator(username: str, db: Database) -> bool:
+    """Whether nobody else could give the role back."""
+    db.rows(ONE_AT_A_TIME)
+    return db.row(LAST, username=username) is not None

@@ -1,4 +1,4 @@
-"""Who calls: the bearer token of a request, checked with public keys alone."""
+"""Who calls: the bearer token of a request, checked with public keys and auth's list of what was revoked."""
 
 import base64
 import hashlib
@@ -17,6 +17,7 @@ from pydantic import Field
 from functions.shared.answers import Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.request import Request
+from functions.shared.revocations import revocations
 from functions.shared.settings import Settings, read
 
 END = "-----END PUBLIC KEY-----"
@@ -86,7 +87,7 @@ def _signed_claims(token: str, key_ids: tuple[str, ...]) -> dict:  # noqa: ARG00
 
 
 def caller_of(request: Request) -> Caller:
-    """The caller behind the request's bearer token. Raises Unauthorized."""
+    """The caller behind the request's bearer token. Raises Unauthorized, and Busy when nobody can tell."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthorized("unauthorized", "Full authentication is required to access this resource")
@@ -94,4 +95,6 @@ def caller_of(request: Request) -> Caller:
     if "ati" in claims:
         # A refresh token is signed with the same key; it opens nothing but the token endpoint.
         raise Unauthorized("invalid_token", "Expected an access token, got a refresh token")
+    if revocations.has(claims):
+        raise Unauthorized("invalid_token", "Access token was revoked")
     return Caller(claims["user_name"], claims.get("email") or "", tuple(claims.get("authorities", ())))

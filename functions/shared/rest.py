@@ -169,8 +169,9 @@ def _needed_settings(route: Route) -> list[type]:
     if route.caller in ROLES:
         # Only here: a function that no bearer calls must not pay for loading cryptography.
         from functions.shared.bearer import KeySettings
+        from functions.shared.revocations import RevocationSettings
 
-        needed.append(KeySettings)
+        needed += [KeySettings, RevocationSettings]
     return needed
 
 

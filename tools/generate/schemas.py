@@ -19,7 +19,7 @@ from functions.order import notice, saga_start
 from functions.shared import events, idempotency
 from functions.shared.rest import FORM, Response, Route, admin_refusal, oauth_refusal
 from schemas.answers import Simple
-from schemas.auth import OAuthError
+from schemas.auth import OAuthError, Tokens
 from schemas.events import ALL, EmailMessage, EventData, NewOrder, Result
 from tools.declared import Declared, by_name, declared, senders, steps
 
@@ -203,7 +203,8 @@ def _tags(entry: Declared) -> list[str]:
 def _security(route: Route) -> list[dict[str, list]]:
     if route.form:
         return [{"client": []}]
-    return {"bearer": [{"bearer": []}], "admin": [{"administrator": []}]}.get(route.caller, [])
+    names = {"bearer": "bearer", "admin": "administrator", "internal": "installation"}
+    return [{names[route.caller]: []}] if route.caller in names else []
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -248,7 +249,11 @@ def _troubles(route: Route) -> dict[str, Any]:
         names["422"] = "KeyUsed"
     if route.takes_key or route.caller != "internal":
         names["504"] = "Uncertain"
-    if route.form:
+    if Tokens in _answers(route.gives):
+        names["429"] = "TooManyAttempts"
+    if route.caller == "internal":
+        names["401"] = "Unauthorized"
+    elif route.form:
         names |= {"401": "NotTheClient", "403": "NotTheClient"}
     elif _security(route):
         names |= {"401": "Unauthorized", "403": "Forbidden"}
@@ -324,6 +329,11 @@ SECURITY = {
         "bearerFormat": "JWT",
         "description": "An access token with ROLE_USER.",
     },
+    "installation": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The installation's token (INSTALLATION_TOKEN): for its own functions and triggers.",
+    },
     "client": {"type": "http", "scheme": "basic", "description": "The OAuth client and its secret."},
 }
 
@@ -351,6 +361,9 @@ RESPONSES = {
     "NotTheClient": _error("No credentials of the client, or wrong ones.", "OAuthError"),
     "OAuthBadRequest": _error("The text names the field, what was expected and what came.", "OAuthError"),
     "TooLarge": _error("The body is larger than 128 KiB.", "FrameworkError"),
+    "TooManyAttempts": _error(
+        "Too many wrong attempts of this name or from this address.", "Simple", Retry_After="seconds"
+    ),
     "Unauthorized": _error("No token, a wrong or an expired one.", "OAuthError", WWW_Authenticate="the scheme"),
     "Unavailable": _error("Not now; asking again is safe.", "FrameworkError", Retry_After="seconds"),
     "Uncertain": _error("Nobody knows whether it was done: look, or ask again with the same key.", "FrameworkError"),

@@ -88,4 +88,6 @@ class Environment:
         return {
             "JWT_PRIVATE_KEY_FILE": str(self.secrets / "jwt-private.pem"),
             "OAUTH_CLIENT_SECRET_FILE": str(self.secrets / "oauth-client-secret"),
+            # The gateway.
+            "AUTH_PROXIES": os.environ.get("AUTH_PROXIES", "1"),
         }

@@ -42,6 +42,16 @@ def refresh(gateway):
 
 
 @pytest.fixture
+def later(database):
+    """The moment is over in which a lost answer may be asked for again."""
+
+    def do():
+        database("auth").rows("UPDATE auth.logins SET exchanged_at = exchanged_at - interval '11 seconds'")
+
+    return do
+
+
+@pytest.fixture
 def oauth(gateway, oauth_client):
     """Post a form with client credentials, by default the right ones."""
 

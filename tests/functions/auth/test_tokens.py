@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from functions.auth import passwords
 from tests.clients import API, JWT, claims_in, without
+from tests.system import eventually
 
 
 def test_a_login_is_answered_with_two_tokens(register, log_in):
@@ -46,6 +47,7 @@ def test_an_access_token_says_who_may_do_what_until_when(register, log_in):
         "email": facts["email"],
         "client_id": "USER_CLIENT_APP",
         "iat": claims["iat"],
+        "ver": 0,
     }
     assert abs(claims["iat"] - time.time()) < 30
 
@@ -108,26 +110,51 @@ def test_a_refresh_token_brings_new_tokens_about_the_user_as_it_is_now(gateway, 
     assert answer.json["jti"] != before["jti"]
 
 
-def test_a_refresh_token_works_once_and_used_again_ends_its_login(register, log_in, refresh):
+def test_a_refresh_whose_answer_was_lost_is_asked_for_again_and_brings_the_same_next_token(
+    register, log_in, refresh, later
+):
+    first = log_in(register()).json["refresh_token"]
+    lost, again = refresh(first).json, refresh(first).json
+    assert claims_in(lost["refresh_token"])["jti"] == claims_in(again["refresh_token"])["jti"]
+    later()
+    assert "access_token" in refresh(again["refresh_token"]).json
+
+
+def test_a_refresh_token_used_again_later_ends_its_login_and_the_access_tokens(
+    gateway, register, log_in, refresh, later
+):
+    facts = register()
+    first = log_in(facts).json["refresh_token"]
+    second = refresh(first).json
+    later()
+    assert refresh(first).json == {"status": "ERROR", "error": "Wrong, used or expired refresh token"}
+    assert refresh(second["refresh_token"]).json["status"] == "ERROR"
+    asked = {"json": {"username": facts["username"]}, "token": second["access_token"]}
+    eventually(lambda: gateway.post(f"{API}/external/user/balance/get", **asked).status == 401, "the token's end")
+
+
+def test_a_token_two_uses_old_ends_its_login_however_fast_they_came(register, log_in, refresh):
     first = log_in(register()).json["refresh_token"]
     second = refresh(first).json["refresh_token"]
-    assert refresh(first).json == {"status": "ERROR", "error": "Wrong, used or expired refresh token"}
-    assert refresh(second).json["status"] == "ERROR"
+    third = refresh(second).json["refresh_token"]
+    assert refresh(first).json["status"] == "ERROR"
+    assert refresh(third).json["status"] == "ERROR"
 
 
-def test_the_end_of_one_login_leaves_the_others(register, log_in, refresh):
+def test_the_end_of_one_login_leaves_the_others(register, log_in, refresh, later):
     facts = register()
     one, other = log_in(facts).json["refresh_token"], log_in(facts).json["refresh_token"]
     refresh(one)
-    refresh(one)
+    later()
+    assert refresh(one).json["status"] == "ERROR"
     assert "access_token" in refresh(other).json
 
 
-def test_of_ten_uses_of_a_refresh_token_at_once_one_wins(register, log_in, refresh):
+def test_ten_uses_of_a_refresh_token_at_once_bring_one_next_token(register, log_in, refresh):
     token = log_in(register()).json["refresh_token"]
     with ThreadPoolExecutor(10) as pool:
         answers = list(pool.map(lambda _: refresh(token), range(10)))
-    assert sum("access_token" in answer.json for answer in answers) == 1
+    assert len({claims_in(answer.json["refresh_token"])["jti"] for answer in answers}) == 1
 
 
 def test_a_chain_of_refreshes_goes_on(register, log_in, refresh):

@@ -2,6 +2,8 @@
 
 import json
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -52,6 +54,36 @@ def test_nobody_becomes_a_client_while_billing_is_away(administer, alone, made, 
     assert (answer.status_code, answer.json["errorCode"]) == (503, -700)
     admin = [{"id": 1, "name": "ROLE_ADMIN"}]
     assert administer("GET", f"/users/{facts['id']}") == fine(account(facts, roles=admin))
+
+
+@contextmanager
+def alone_as_administrators(auth, *some):
+    """All other administrators are disabled for the time being."""
+    others = "UPDATE auth.users SET enabled = :on WHERE id IN (SELECT user_id FROM auth.user_roles WHERE role_id = 1)"
+    ids = [facts["id"] for facts in some]
+    auth.rows(f"{others} AND id <> ALL(:ids)", on=False, ids=ids)
+    try:
+        yield
+    finally:
+        auth.rows(others, on=True)
+
+
+def test_the_last_administrator_keeps_its_role(administer, made, database):
+    facts = made(roles=[{"id": 1}])
+    with alone_as_administrators(database("auth"), facts):
+        kept = administer("POST", "/users/edit", {"username": facts["username"], "roles": [USER]})
+    assert kept == refused(-503, "The last administrator keeps ROLE_ADMIN")
+    admin = [{"id": 1, "name": "ROLE_ADMIN"}]
+    assert administer("GET", f"/users/{facts['id']}") == fine(account(facts, roles=admin))
+
+
+def test_two_administrators_cannot_take_the_role_from_each_other_at_once(administer, made, database):
+    auth, both = database("auth"), [made(roles=[{"id": 1}]), made(roles=[{"id": 1}])]
+    bare = [{"username": facts["username"], "roles": []} for facts in both]
+    with alone_as_administrators(auth, *both), ThreadPoolExecutor(2) as threads:
+        list(threads.map(lambda change: administer("POST", "/users/edit", change), bare))
+    left = "SELECT count(*) FROM auth.user_roles WHERE role_id = 1 AND user_id = ANY(:ids)"
+    assert auth.value(left, ids=[facts["id"] for facts in both]) == 1
 
 
 def test_an_edit_of_an_unknown_user_finds_nobody(administer):

@@ -55,7 +55,7 @@ def test_an_event_whose_function_was_away_too_long_is_kept_and_goes_on_when_sent
         dead_letter = dead_letter_of(stage.system, subject=order)
     finally:
         stage.system.start_process(function.name)
-    assert (dead_letter.function, dead_letter.reason) == ("store-booking-food", "-1")
+    assert (dead_letter.function, dead_letter.reason) == ("store-booking-food", "503")
     assert stage.status(order) == "Created"
 
     sent_again(stage.system, dead_letter.number)
