@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 from schemas.error_codes import Refusal
 from schemas.fields import Wire
 
-# An amount that is told: always a JSON number with two places.
+# An amount in an answer: always a JSON number with two places.
 ToldMoney = Annotated[Decimal, WithJsonSchema({"type": "number", "examples": [934.78]})]
 
 
@@ -46,7 +46,7 @@ class Envelope(Timed):
 
 
 class AdminEnvelope(Timed):
-    """The envelope of the administration, which tells the time first."""
+    """The envelope of the administration, in which the time comes first."""
 
     operation_time: str = Field(default_factory=str)
     error_code: int = 0

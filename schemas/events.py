@@ -14,7 +14,7 @@ from schemas.fields import SOME_DISHES, Amount, Count, Day, DishId, Email, Hour,
 PREFIX = "homework.arch."
 ALL: dict[str, type["EventData"]] = {}
 
-# The examples tell of three orders of one client: one that is completed, one that failed at the first step, and one
+# The examples are three orders of one client: one that is completed, one that failed at the first step, and one
 # that found every courier busy. Order ids are derived, as the order's owner derives them: from user and msgId.
 _ORDERED: dict[str, Any] = {
     "userName": "user1",
@@ -124,19 +124,19 @@ class OrderFacts(EventData):
 
 
 class AfterPay(OrderFacts):
-    """An order about which pay has spoken."""
+    """An order with pay's decision."""
 
     pay_status: PayStatus
 
 
 class AfterStore(AfterPay):
-    """An order about which pay and store have spoken."""
+    """An order with the decisions of pay and store."""
 
     store_status: StoreStatus
 
 
 class AfterDelivery(AfterStore):
-    """An order about which pay, store and delivery have spoken."""
+    """An order with the decisions of pay, store and delivery."""
 
     delivery_status: DeliveryStatus
 
@@ -185,7 +185,7 @@ class BookingCourier(AfterStore, type="delivery.bookingCourier"):
 
 
 class CancelBookingFood(AfterDelivery, type="store.cancelBookingFood"):
-    """A step failed: reserved food goes back."""
+    """A step failed: reserved food is to be put back."""
 
     example: ClassVar[dict[str, Any]] = {**_UNPAID, **_NOT_PAID}
 
@@ -203,13 +203,13 @@ class RefundBalance(AfterDelivery, type="billing.refund"):
 
 
 class Result(AfterDelivery, type="order.result"):
-    """All steps have spoken and whatever had to be given back is back."""
+    """All steps have decided, and whatever had to be compensated is compensated."""
 
     example: ClassVar[dict[str, Any]] = {**_GOOD, **_ALL_OK}
 
 
 class EmailMessage(EventData, type="notification.email"):
-    """The order has ended: its client is to be told."""
+    """The order has ended: its client is to be notified."""
 
     example: ClassVar[dict[str, Any]] = {
         "orderId": _GOOD["orderId"],

@@ -72,7 +72,8 @@ def _money_schema(**limits: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "number", "multipleOf": 0.01, "maximum": float(LARGEST), **limits})
 
 
-# What moves: above zero. What is told or taken off: zero or more. Both exact, two places, numbers in JSON.
+# Money that moves is above zero; money in an answer, and a discount, is zero or more. Both are exact, with two
+# places, and numbers in JSON.
 Amount = Annotated[
     Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _money_schema(exclusiveMinimum=0)
 ]

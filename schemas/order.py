@@ -57,7 +57,7 @@ class OrdersQuery(Page):
 
 
 class OrderState(Wire):
-    """Where an order stands. Times are ISO 8601 in UTC; a status is null until its step has spoken."""
+    """The state of an order. Times are ISO 8601 in UTC; a status is null until its step has decided."""
 
     order_id: str
     msg_id: str

@@ -85,7 +85,7 @@ class Order(NamedTuple):
 
     @classmethod
     def of(cls, body: dict[str, Any], request: str) -> "Order":
-        """The order of a client's request, or of an event that tells of it; parsed, and as it came."""
+        """The order of a client's request, or of an event about it; parsed, and as it came."""
         message = body.get("msgId", "")
         return cls(
             order_id=body.get("orderId") or derived_id("order", body["userName"], message),
@@ -131,7 +131,7 @@ def accept(order: Order) -> Asked:
 
 
 def new_order(order: Order) -> Asked:
-    """The order is on its way."""
+    """The saga has begun."""
     return Asked(CREATE, _row(order))
 
 
@@ -184,12 +184,12 @@ def result(order: Order, pay: str, store: str, delivery: str) -> Asked:
 
 
 def reason_of(*statuses: str) -> str:
-    """What the client is told: the first step that failed speaks."""
+    """The text for the client: that of the first step that failed."""
     return next((REASONS[status] for status in statuses if status in REASONS), COMPLETED)
 
 
 def send_email(order_id: str, username: str, message: str) -> Asked:
-    """Tell the client."""
+    """Notify the client."""
     return Asked(DELIVER, {"order_id": order_id, "username": username, "email": EMAIL, "message": message})
 
 

@@ -60,7 +60,7 @@ class Cluster:
         self._pool = urllib3.PoolManager(timeout=10, retries=urllib3.Retry(3, backoff_factor=0.2), **encrypted)
 
     def find(self, name: str) -> dict[str, Any] | None:
-        """The Secret of that name as the API server tells it, or None."""
+        """The Secret of that name as the API server has it, or None."""
         status, found = self._call("GET", f"/{name}")
         if status not in (200, 404):
             self._refuse("get", name, found)

@@ -115,7 +115,7 @@ def group(document: Document) -> str:
 
 
 def name(document: Document) -> str:
-    """Kind and name, as kubectl tells them."""
+    """Kind and name, as kubectl prints them."""
     return f"{document['kind']}/{document['metadata']['name']}"
 
 
@@ -150,7 +150,7 @@ def missing_kinds(documents: Iterable[Document]) -> list[str]:
 
 @dataclass
 class Progress:
-    """What of one part is ready; tells each change."""
+    """What of one part is ready; prints each change."""
 
     part: str
     documents: list[Document]

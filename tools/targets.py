@@ -1,4 +1,4 @@
-"""Where the commands find the database and the broker: named in the environment, or told by the running system."""
+"""Where the commands find the database and the broker: in the environment, or in the running system's run.json."""
 
 import os
 from collections.abc import Iterator

@@ -77,18 +77,18 @@ class Message:
 
 
 class Consumer:
-    """A channel that a queue is consumed by, and what it has delivered and nobody has dealt with yet."""
+    """A channel that consumes a queue, and its unacknowledged deliveries."""
 
     def __init__(self, channel: Channel):
         self.channel = channel
         self._open: dict[int, None] = {}
 
     def delivered(self, tag: int) -> None:
-        """One more to be dealt with."""
+        """One more that is unacknowledged."""
         self._open[tag] = None
 
     def acknowledge(self, tags: Sequence[int]) -> None:
-        """Acknowledge these, with one word where nothing older is open."""
+        """Acknowledge these, as `multiple` where nothing older is unacknowledged."""
         known = [tag for tag in tags if self._open.pop(tag, 0) is None]
         if not known or not self.channel.is_open:
             return
@@ -100,7 +100,7 @@ class Consumer:
                 self.channel.basic_ack(tag)
 
     def give_back(self, tags: Sequence[int]) -> None:
-        """Have these delivered again."""
+        """Have these redelivered."""
         for tag in tags:
             if self._open.pop(tag, 0) is None and self.channel.is_open:
                 self.channel.basic_nack(tag, requeue=True)
@@ -213,7 +213,7 @@ class Link:
         self._acknowledging: asyncio.TimerHandle | None = None
 
     def start(self) -> "Link":
-        """Connect in the background; `wait_ready` tells when it is there."""
+        """Connect in the background; `wait_ready` waits until it is there."""
         self._kept_up = asyncio.get_running_loop().create_task(self._keep_up())
         return self
 
@@ -287,7 +287,7 @@ class Link:
     # -- consuming ---------------------------------------------------------------------------------------------
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Tell the broker soon that deliveries are dealt with; void where their channel is gone."""
+        """Acknowledge deliveries soon; void where their channel is gone."""
         self._dealt_with += deliveries
         if self._acknowledging is None:
             loop = asyncio.get_running_loop()
@@ -336,7 +336,7 @@ class Link:
             self._declare(connection.channel())
 
     async def depths(self, queues: Sequence[str], seconds: float = 2.0) -> dict[str, int]:
-        """How many messages of each queue no consumer has got; a queue not told in time is missing."""
+        """How many messages of each queue are ready; a queue that is not answered for in time is missing."""
         found: dict[str, int] = {}
         if queues and self._connection is not None and self._connection.is_open:
             answered = asyncio.Event()

@@ -31,7 +31,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """The function handles nothing now: not this event's fault."""
+    """The function is unavailable: not this event's fault."""
 
     reason: str
 

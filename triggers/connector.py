@@ -1,6 +1,6 @@
 """The dispatcher for OpenFaaS: serves the functions that its gateway lists, as they come and go.
 
-A function's annotations tell which events it takes: `topic: homework.arch.pay.sale`, or, where several functions
+A function's annotations say which events it takes: `topic: homework.arch.pay.sale`, or, where several functions
 share a deployment, `events: pay-sale=homework.arch.pay.sale pay-refund=homework.arch.pay.refund`. One that is
 deployed later gets its queue then. The queue of one that was removed stays, and keeps its events until it is
 deployed again.
@@ -46,7 +46,7 @@ class ConnectorSettings(DispatcherSettings):
 
 
 class Deployment(BaseModel):
-    """What the gateway tells about one function, as far as it matters here."""
+    """The gateway's description of one function, as far as it matters here."""
 
     name: str
     annotations: dict[str, str] | None = None
@@ -65,7 +65,7 @@ class Subscriber:
 
     @property
     def event_type(self) -> str | None:
-        """The type of the events that it takes; None for the keeper of dead letters."""
+        """The type of the events that it takes; None for the dead-letter sink."""
         return None if self.topic == DEAD_LETTERS else self.topic
 
 

@@ -1,7 +1,7 @@
-"""The clock: calls each scheduled function when it is due, as a cron connector does, with an empty POST.
+"""Cron: calls each scheduled function when it is due, as a cron connector does, with an empty POST.
 
 A schedule is `@every 10s` (seconds, minutes, hours) or five cron fields. A run that is still going when the next
-one is due is not doubled; a run that fails is told to the log and comes again with the next.
+one is due is not doubled; a run that fails is logged, and the next one makes up for it.
 """
 
 import re
@@ -35,14 +35,14 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class CronSettings(CallSettings, InstallationSettings, MetricsSettings):
-    """What the clock reads from its environment."""
+    """Cron's settings."""
 
     cron_timeout_seconds: float = Field(default=60, gt=0, description="longest wait for a function's answer")
     cron_every_seconds: float = Field(default=0, ge=0, description="if set, the period of all @every schedules")
 
 
 def next_run(schedule: str, after: datetime) -> datetime:
-    """When a schedule is due next. Raises ValueError, telling what was expected."""
+    """When a schedule is due next. Raises ValueError, which says what was expected."""
     if match := EVERY.fullmatch(schedule):
         return after + timedelta(seconds=int(match[1]) * SECONDS[match[2]])
     try:

@@ -1,4 +1,4 @@
-"""What the triggers count, and the small server that tells it where a process has no port of its own for that."""
+"""The metrics of the triggers, and a small HTTP server for processes that have no other port for them."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -31,7 +31,7 @@ LAST_RUN = Gauge("cron_last_success_timestamp_seconds", "When a scheduled functi
 
 
 class MetricsSettings(Settings):
-    """Where a process tells its metrics; for processes whose only port, if any, is for others."""
+    """Where a process serves its metrics, when its only port, if it has one, is public."""
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     metrics_port: int | None = Field(
@@ -53,7 +53,7 @@ def serve_metrics(settings: MetricsSettings) -> None:
 
 
 def start_at_zero(functions: Iterable[str], outcomes: Iterable[str], counter: Counter) -> None:
-    """Have every count there from the start: the first one would not show as an increase otherwise."""
+    """Start every counter at zero: the first increase would not be seen otherwise."""
     outcomes = tuple(outcomes)
     for function in functions:
         for outcome in outcomes:

@@ -1,7 +1,7 @@
-"""Adds the installation's token to what a broker and a clock send that know none, as those of Knative.
+"""Adds the installation's token to the requests of brokers and schedulers that have none, as Knative's.
 
 POST /function/NAME goes to the function NAME, which events or a schedule start, and its answer comes back as it is.
-Whoever reaches this process is taken for the broker: let nobody in but its dispatchers and the clock, by a network
+Whoever reaches this process is taken for the broker: let in only its dispatchers and the ping sources, by a network
 policy as in k8s/broker. GET /_/health and /_/metrics are for probes and Prometheus.
 """
 

@@ -90,7 +90,7 @@ def pauses() -> Iterator[float]:
 
 
 def given_up(event: WireEvent, delivery: Delivery, exchange: str) -> WireEvent:
-    """A dead letter of RabbitMQ's own making, with its story: delivered again and again, and never acknowledged."""
+    """A dead letter that RabbitMQ made itself, with the reason: redelivered too often, and never acknowledged."""
     deaths = (delivery.properties.headers or {}).get("x-death") or ()
     death = next((one for one in deaths if one.get("reason") == "delivery_limit"), None)
     if death is None or event.get("knativeerrordest"):
@@ -105,7 +105,7 @@ def given_up(event: WireEvent, delivery: Delivery, exchange: str) -> WireEvent:
 
 
 def unreadable(delivery: Delivery, queue: str) -> WireEvent:
-    """A CloudEvent around a message that is none, so that it can be kept."""
+    """A CloudEvent around a message that is not one, so that it can be kept."""
     data = base64.b64encode(delivery.body).decode()
     attributes = {
         "specversion": "1.0",

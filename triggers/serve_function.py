@@ -43,7 +43,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     settings = settings_for(FunctionSettings, __doc__)
     metrics.share()
-    made = app()  # what is wrong is told once, here
+    made = app()  # what is wrong is reported once, here
     gc.freeze()
     gc.enable()
     if settings.workers > 1:

@@ -18,7 +18,7 @@ from triggers.stack import ROOT, load
 def app_of(owner: str, threads: int = 8) -> Functions:
     """All functions of an owner behind one application; `/_/health` answers when all are loaded.
 
-    `/_/metrics` tells the metrics of all of them, each under its name.
+    `/_/metrics` has the metrics of all of them, each under its name.
     """
     functions = [function for function in load() if function.owner == owner]
     if not functions:
@@ -46,7 +46,7 @@ def main(owner: str, host: str, port: int, threads: int) -> None:
     workers = read(metrics.WorkerSettings).workers
     if workers > 1:
         os.environ |= {"OWNER": owner, "THREADS": str(threads)}
-        app_of(owner, threads)  # what is wrong is told once, here
+        app_of(owner, threads)  # what is wrong is reported once, here
         serve("triggers.serve_owner:app_of_worker", host=host, port=port, workers=workers, factory=True)
     else:
         serve(app_of(owner, threads), host=host, port=port)

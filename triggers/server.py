@@ -88,7 +88,7 @@ def _end(*_: Any) -> NoReturn:
 
 
 class Lifespan:
-    """The part of ASGI that tells an application when its process begins and ends to serve."""
+    """ASGI's lifespan: an application hears when its process begins and ends to serve."""
 
     def __init__(self, begin: Callable[[], Any], end: Callable[[], Any] | None = None):
         self._begin, self._end = begin, end

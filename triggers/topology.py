@@ -100,8 +100,9 @@ class Topology:
     def _kept(self, channel: BlockingChannel) -> dict[str, Any]:
         """What keeps an event that was delivered many times and never acknowledged, because connections were lost.
 
-        A quorum queue of RabbitMQ 4 drops it after 20 times unless told otherwise. Where the limit can't be lifted,
-        because the queue was made before an upgrade or by somebody else's policy, it becomes a dead letter.
+        A quorum queue of RabbitMQ 4 drops it after 20 deliveries unless `x-delivery-limit` says otherwise. Where the
+        limit can't be lifted, because the queue was made before an upgrade or by somebody else's policy, it becomes a
+        dead letter.
         """
         if self.queue_type != "quorum":
             return {}

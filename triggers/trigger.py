@@ -61,7 +61,7 @@ class Job:
 
 
 class Trigger:
-    """The deliveries of one queue on their way through one function."""
+    """The deliveries of one queue, in flight through one function."""
 
     def __init__(
         self,
@@ -93,11 +93,11 @@ class Trigger:
 
     @property
     def in_flight(self) -> int:
-        """Events that were delivered and wait here for a call."""
+        """Deliveries in flight that wait here for a call."""
         return len(self._waiting)
 
     def start(self, link: Link) -> None:
-        """Begin to work on what `link` delivers."""
+        """Begin to consume."""
         self.link = link
 
     async def stop(self, seconds: float) -> None:

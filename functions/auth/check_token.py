@@ -1,4 +1,4 @@
-"""Tell an application what an access token says, and whether it is good."""
+"""Show an application the claims of an access token, and whether it is valid."""
 
 from functions.auth import oauth_client
 from functions.auth.tokens import NO_STORE

@@ -32,7 +32,7 @@ class NotTheClient(Exception):
 
 
 def check(request: Request) -> None:
-    """Let the client pass, in a time that tells nothing about its secret. Raises NotTheClient."""
+    """Check the client's credentials in constant time. Raises NotTheClient."""
     given = Authorization.from_header(request.headers.get("authorization"))
     if given is None or given.type != "basic":
         raise NotTheClient(401, "unauthorized", "Full authentication is required to access this resource")

@@ -1,4 +1,4 @@
-"""Tell a user what the system knows about it."""
+"""Show the caller's own data."""
 
 from functions.auth.accounts import PERSON_BY_NAME
 from functions.shared.caller import Caller

@@ -1,4 +1,4 @@
-"""Tell the caller's own balance."""
+"""Show the caller's own balance."""
 
 from functions.billing.internal_get import get_balance
 from functions.shared.caller import Caller

@@ -1,4 +1,4 @@
-"""Tell any client's balance: the internal endpoint; balance_get.py is the public one."""
+"""Show any client's balance: the internal endpoint; balance_get.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest

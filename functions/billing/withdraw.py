@@ -31,7 +31,7 @@ CHARGE = """
 
 @step
 def withdraw(order: Withdraw, db: Decisions) -> ConfirmSale:
-    """Charge the client, and tell pay what came of it."""
+    """Charge the client, and reply to pay with the outcome."""
     client = locks.client(order.user_name)
     charge = db.row(CHARGE, client, order_id=order.order_id, username=order.user_name, amount=order.amount)
     return ConfirmSale(**order.facts(), pay_status=charge.status)

@@ -1,11 +1,11 @@
-"""Reserve a free courier for an order's day and hour, or release what was reserved and start the way back."""
+"""Reserve a free courier for an order's day and hour, or release what was reserved and start the compensation."""
 
 from functions.shared.decisions import Decisions, Locks
 from functions.shared.step import step
 from schemas.events import BookingCourier, CancelBookingFood, DeliveryStatus, Result
 
 # Decide once: an order that was decided before keeps its answer. Two orders may reach for the same courier at the
-# same time: the unique index lets one of them in, the other is beaten, reaches again and finds the next courier.
+# same time: the unique index lets one of them in, the other gets a conflict, tries again and finds the next courier.
 BOOK = """
     WITH decided AS (
         SELECT status FROM bookings WHERE order_id = :order_id

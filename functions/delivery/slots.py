@@ -1,4 +1,4 @@
-"""Tell how many couriers are free in each hour of a day."""
+"""Show how many couriers are free in each hour of a day."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest

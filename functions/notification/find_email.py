@@ -1,4 +1,4 @@
-"""Tell any user's mails: the internal endpoint; list_emails.py is the public one."""
+"""List any user's mails: the internal endpoint; list_emails.py is the public one."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest

@@ -1,4 +1,4 @@
-"""Tell the caller's own mails."""
+"""List the caller's own mails."""
 
 from functions.notification.find_email import list_mails
 from functions.shared.caller import Caller

@@ -1,4 +1,4 @@
-"""Tell which ended orders have no mail yet; the re-drive asks, so that a lost notification is sent again."""
+"""List the ended orders that have no mail yet; the re-drive asks, so that a lost notification is sent again."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest

@@ -2,7 +2,7 @@
 
 Takes any CloudEvent, whatever its type and data, one or a batch, byte for byte: a dead letter has nowhere else to go.
 What is no CloudEvent is kept inside one, of the type homework.arch.ops.unreadable. Where it comes from a Knative
-broker the extensions knativeerrordest, knativeerrorcode and knativeerrordata tell the story; our dispatcher adds
+broker the extensions knativeerrordest, knativeerrorcode and knativeerrordata say why; our dispatcher adds
 deliveryattempts. Knative's names the function by its address.
 """
 

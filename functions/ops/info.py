@@ -1,4 +1,4 @@
-"""Tell about the system what the original told: nothing."""
+"""Information about the system: empty, as the original answered."""
 
 from typing import Any
 

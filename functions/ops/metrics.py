@@ -1,4 +1,4 @@
-"""Tell how many dead letters wait for a person, as Prometheus reads it."""
+"""The number of dead letters that wait for a person, as Prometheus metrics."""
 
 from functions.shared.database import Database
 from functions.shared.rest import Response, rest

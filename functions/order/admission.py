@@ -1,6 +1,6 @@
-"""Whether one more order is accepted now: never more than the saga can end soon.
+"""Admission control: no more orders are accepted than the saga can end soon.
 
-Accepting an order costs a fifth of what ending it costs. Clients that do not wait would pile up orders for minutes,
+Accepting an order costs a fifth of what ending it costs. Clients that do not wait would build a backlog of minutes,
 and the more time goes into accepting the less is left for ending. So an answer waits a little while more orders are
 open than end within a few seconds, and is a 503 when they would not end within a minute.
 """

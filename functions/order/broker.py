@@ -67,7 +67,7 @@ class _Known:
 
 
 def post(waiting: Sequence[Outgoing]) -> list[str | None]:
-    """Post events and tell what became of each, in their order."""
+    """Post events, and return the outcome of each, in their order."""
     if len(waiting) > 1 and _Known.takes_batches:
         body = "[" + ",".join(outgoing.text_in_batch for outgoing in waiting) + "]"
         answer = _post(body, {"Content-Type": events.BATCH})

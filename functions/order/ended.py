@@ -2,7 +2,7 @@
 
 from functions.shared.telemetry.metrics import Counter
 
-ENDED = Counter("orders_ended", "Orders that ended, by status and the reason that the client is told",
+ENDED = Counter("orders_ended", "Orders that ended, by status and the reason that the client reads",
                 ["status", "reason"])  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Tell where one of the caller's orders stands."""
+"""Show the state of one of the caller's orders."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Flush the outbox: what whoever wrote it could not send is sent from here."""
+"""Flush the outbox: send the events that their writers could not send."""
 
 from functions.order import outbox
 from functions.shared.cron import scheduled

@@ -1,4 +1,4 @@
-"""Tell where all of the caller's orders stand."""
+"""List the caller's orders with their states."""
 
 from functions.order.find import state
 from functions.shared.caller import Caller

@@ -1,4 +1,4 @@
-"""Tell how many orders stand where and what has waited longest, as Prometheus reads it.
+"""Orders by status and the ages of the oldest that wait, as Prometheus metrics.
 
 Open orders are few and found by the index of unsettled ones. Ended ones are counted for a day back, by the index of
 their ends. So the cost does not grow with the table.

@@ -20,7 +20,7 @@ require(SagaSettings)
 
 @step
 def new_order(order: NewOrder, db: Decisions) -> Sale:
-    """From here on the order is on its way: it will end Completed or Canceled."""
+    """The saga has begun: the order will end Completed or Canceled."""
     db.row(
         CREATE,
         order_id=order.order_id,

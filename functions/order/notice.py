@@ -1,4 +1,4 @@
-"""The event that tells a client how the order ended: sent when it ends, and again when no mail came of it."""
+"""The event that notifies a client of an order's end: sent when it ends, and again while no mail was delivered."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The order's outbox: which event of which order is to be sent, written with the state that it tells of.
+"""The order's outbox: which event of which order is to be sent, written in one commit with the order's state.
 
 Whoever has written a row sends its event right after the commit and deletes the row when the broker has confirmed it;
 what does not get that far stays in the table, and the flush sends it. A crash between the confirmation and the
@@ -90,7 +90,7 @@ def send(outgoing: Outgoing) -> None:
 
 
 def flush(age: float | None = None) -> int:
-    """Send what nobody else has sent, oldest first, and tell how many events the broker has taken."""
+    """Send what nobody else has sent, oldest first; returns how many events the broker has taken."""
     sent = 0
     age = read(OutboxSettings).order_outbox_age_seconds if age is None else age
     goes_on = True

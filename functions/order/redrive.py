@@ -1,4 +1,4 @@
-"""Heal what stands still: an open order's first event, an ended order's notification, sent once more.
+"""Re-drive what is stuck: send an open order's first event, or an ended order's notification, once more.
 
 Sending a saga's first event again is always safe: every step answers from what it has decided, and the order
 goes on at the step where it stopped.
@@ -117,7 +117,7 @@ def _remind(terms: dict, done: Counter) -> int:
 
 
 def _sent(db: Database, order: Any, event_type: str, done: Counter) -> bool:
-    """Each order by itself: of one whose row cannot be read a person is told, and the others go on."""
+    """Each order by itself: one whose row cannot be read is marked and logged, and the others go on."""
     try:
         outbox.put(db, outbox.event_of(order, event_type))
     except outbox.Unreadable as problem:

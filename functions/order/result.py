@@ -46,7 +46,7 @@ require(BrokerSettings)
 
 @step
 def result(order: Result, db: Decisions) -> None:
-    """One order ends once, and its client is told once."""
+    """One order ends once, and its client is notified once."""
     ended = db.row(
         END,
         order_id=order.order_id,
@@ -68,5 +68,5 @@ def result(order: Result, db: Decisions) -> None:
 
 
 def reason_of(order: Result) -> str:
-    """What the client is told: the first step that failed speaks."""
+    """The text for the client: that of the first step that failed."""
     return next((REASONS[status] for status in order.statuses().values() if status in REASONS), COMPLETED)

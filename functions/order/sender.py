@@ -1,7 +1,7 @@
 """A thread that sends what has just been written, many at a time when many wait.
 
-What the broker has confirmed is crossed out a moment later, many at a time too: a crash before that sends it once
-more, which is harmless.
+Rows that the broker has confirmed are deleted a moment later, many at a time too: a crash before that sends an event
+once more, which is harmless.
 """
 
 import threading

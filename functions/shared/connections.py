@@ -1,7 +1,7 @@
 """HTTP from threads, over connections that are kept, but not for long.
 
 A function's server closes a connection after two idle seconds. A call that is on its way in that very moment is lost,
-and nobody can tell whether it was heard: so one that was idle for half that time is not used again.
+and nobody knows whether it arrived: so one that was idle for half that time is not used again.
 
 With the standard library's client: a call takes half of urllib3's time, and it is loaded in a fraction of that.
 """

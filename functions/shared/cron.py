@@ -14,7 +14,7 @@ from functions.shared.telemetry.logs import log, milliseconds_since
 
 
 def scheduled(*settings: type[Settings]) -> Callable[[Callable[[], dict]], Callable[[Request], Answer]]:
-    """Make a scheduled function out of one that takes nothing and tells what it did, as counts by name."""
+    """Make a scheduled function out of one that takes nothing and returns what it did, as counts by name."""
 
     def decorate(function: Callable[[], dict[str, Any]]) -> Callable[[Request], Answer]:
         require(DatabaseSettings, *settings)

@@ -1,7 +1,7 @@
 """Which error becomes which answer: one table for steps, REST methods, scheduled functions and dead letters.
 
-503 with Retry-After  the whole function can do nothing now: whoever sends pauses, and counts no try
-503 alone             this one was in another's way or came too early: it is sent again, others are not held up
+503 with Retry-After  the function is unavailable: the sender pauses, and counts no try
+503 alone             this one conflicted with another or came too early: it is redelivered, others are not held up
 500 with X-Retry      never: it can never be handled, so our dispatcher makes it a dead letter at once
 500 alone             a bug: it may work the next time
 504                   nobody knows whether it was done, and doing it twice is not doing it once
@@ -67,7 +67,7 @@ def trouble_of(problem: Exception, repeatable: bool = True) -> Trouble:
 
 
 def report(trouble: Trouble, problem: Exception, function: str) -> None:
-    """Tell the log; of what is not to happen, with its traceback."""
+    """Write it to the log; a bug with its traceback."""
     if trouble.may_pass:
         log("not now", level=trouble.level, function=function, reason=str(problem))
     elif trouble is UNCERTAIN:

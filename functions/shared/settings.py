@@ -1,4 +1,4 @@
-"""Configuration is a contract: one frozen model per concern, read from the environment once, wrong all at once."""
+"""Configuration is a contract: one frozen model per concern, read once; one error names all that is missing."""
 
 import os
 import sys
@@ -50,7 +50,7 @@ class InstallationSettings(Settings):
 
 
 class TimeZoneSettings(Settings):
-    """The zone in which answers tell the time."""
+    """The time zone of the times in answers."""
 
     time_zone: str = Field(default="UTC", description="IANA zone of operationTime")
 

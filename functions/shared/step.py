@@ -154,7 +154,7 @@ class _Run:
         return traces.span(self.name, parent, **facts)
 
     def _until_not_beaten(self, inputs: Sequence[BaseModel]) -> list[BaseModel | None]:
-        """A run that another one beat to its key has done nothing; the next finds what the other decided."""
+        """A run that lost the race for its key has done nothing; the next one finds what the other decided."""
         for tries_left in reversed(range(BEATEN_AT_MOST)):
             try:
                 return self._decided(inputs)
@@ -208,7 +208,7 @@ class _Run:
         )
 
     def refuse(self, problem: Exception) -> Answer:
-        """What came of an event that was not handled."""
+        """The answer for an event that was not handled."""
         trouble, reason = trouble_of(problem), str(problem) or type(problem).__name__
         # What could not be read is one event: nobody knows how many it was.
         self.counts[trouble.outcome].inc(len(self.arrived) or 1)

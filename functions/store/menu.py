@@ -1,4 +1,4 @@
-"""Tell the menu: dishes, prices, what is in stock."""
+"""Show the menu: dishes, prices, what is in stock."""
 
 from functions.shared.database import Database
 from functions.shared.rest import rest

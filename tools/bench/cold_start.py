@@ -76,7 +76,7 @@ def one_of_each_kind(functions: tuple[Function, ...]) -> list[Function]:
 
 
 def _environment(target: Target, function: Function) -> dict[str, str]:
-    """What an image's function is told."""
+    """The environment of an image's function."""
     if target.environment is None:
         raise StartFailed("cold start: expected a system whose secrets are known")
     return target.environment.of_functions(function.owner) | {

@@ -19,7 +19,7 @@ ALL = (*KNOWN, COLD_START)
 
 @dataclass(frozen=True)
 class Wishes:
-    """How often and how long; `maximum` is told, or None to find it out."""
+    """How often and how long; `maximum` is given, or None to find it out."""
 
     runs: int = 1
     seconds: float = 10
@@ -73,7 +73,7 @@ class Course:
             self.report.add(label, self._caught(name, f"{label.replace(' ', '')}-run{run}"))
 
     def _caught(self, name: str, tag: str) -> Result:
-        """Whatever goes wrong, what was measured before is told, and what comes after is measured."""
+        """Whatever goes wrong, what was measured before is reported, and what comes after is measured."""
         try:
             return self._once(name, tag)
         except Exception as problem:

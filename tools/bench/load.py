@@ -21,7 +21,7 @@ SHOWN = 200
 class Sent:
     """An order that was accepted.
 
-    `began` is the clock's time, by intent or of the first try; `answered` are the seconds until the answer came.
+    `began` is a time since the epoch, intended or of the first try; `answered` are the seconds until the answer came.
     """
 
     msg_id: str
@@ -38,7 +38,7 @@ class Counts:
     sent: list[Sent] = field(default_factory=list)
     refused: int = 0
     problems: Counter[str] = field(default_factory=Counter)
-    first: float = 0.0  # the clock's time of the first request
+    first: float = 0.0  # seconds since the epoch, of the first request
     last: float = 0.0  # and of the last answer
 
 

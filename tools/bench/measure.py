@@ -69,7 +69,7 @@ async def _played(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Loa
 
 
 def _until_told(bench: Bench, tag: str, sent: list[Sent]) -> list[str]:
-    """Wait until every order has ended and was told of; what to say when that takes too long."""
+    """Wait until every order has ended and was notified of; what to say when that takes too long."""
     last = [each.order_id for each in sent[-LAST:]]
     left: list[int] = []
 

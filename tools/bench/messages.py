@@ -17,7 +17,7 @@ _pool = urllib3.PoolManager(retries=False, timeout=10)
 
 
 def counts(scraped: dict[str, str]) -> dict[str, float | None]:
-    """The counts of this moment; None for one that nobody tells."""
+    """The counts of this moment; None for one that no process has."""
     samples = {process: _samples(scraped[process]) for process, _ in METRICS.values() if process in scraped}
     return {measurement: samples.get(process, {}).get(metric) for measurement, (process, metric) in METRICS.items()}
 

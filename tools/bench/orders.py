@@ -14,7 +14,7 @@ HOURS = 24
 
 
 class Outcome(Enum):
-    """How an order is meant to end, by the text that its guest is told."""
+    """How an order is meant to end, by the text that its guest reads."""
 
     COMPLETED = "Заказ успешно создан"
     NO_MONEY = "Недостаточно средств на балансе клиента"

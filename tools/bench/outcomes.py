@@ -31,7 +31,7 @@ OPEN = """
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What became of an order; times are seconds of the clock, None for what has not happened."""
+    """What became of an order; times are seconds since the epoch, None for what has not happened."""
 
     reason: str | None
     accepted: float
@@ -50,12 +50,12 @@ def _seconds(value: object) -> float | None:
 
 
 def untold(connection: Connection, order_ids: list[str]) -> int:
-    """How many of these were not told of: cheap, for a few."""
+    """How many of these have no mail yet: cheap, for a few."""
     return connection.run(UNTOLD, ids=order_ids)[0][0]
 
 
 def under_way(connection: Connection, guests: list[str], tag: str) -> tuple[int, int]:
-    """How many orders have not ended, and how many have not been told of."""
+    """How many orders have not ended, and how many have no mail yet."""
     open_orders, untold = connection.run(OPEN, guests=guests, tag=tag)[0]
     return open_orders, untold
 

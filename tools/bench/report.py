@@ -1,4 +1,4 @@
-"""What is told: a table of all scenarios for people, and the same measurements as JSON for the next comparison."""
+"""The report: a table of all scenarios for people, and the same measurements as JSON for the next comparison."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """How often PostgreSQL was asked: Linux counts what came on each of its connections (sock_diag(7), tcp_info).
 
-What a client sends at once is one segment, whatever is in it. Statements alone do not tell: several can go together,
+What a client sends at once is one segment, whatever is in it. Statements do not show it: several can go at once,
 preparing one costs trips of its own, and the server counts a prepared BEGIN or COMMIT only at its first run.
 """
 
@@ -21,7 +21,7 @@ Asked = dict[bytes, tuple[int, int]]
 
 
 def counts(database: str) -> Asked | None:
-    """For each connection of the server: the client's port, and the segments that came; None where nobody tells."""
+    """For each connection of the server: the client's port, and the segments that came; None where it is unknown."""
     parts = urlsplit(database)
     try:
         return {cookie: (port, came) for cookie, port, came in _connections(parts.port or 5432)}
@@ -65,7 +65,7 @@ def _answers(kernel: socket.socket) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _connection(message: bytes) -> tuple[bytes, int, int]:
-    """One connection. Raises struct.error when the kernel tells nothing about it."""
+    """One connection. Raises struct.error when the kernel says nothing about it."""
     *_, client, _, _, _, cookie, _ = MESSAGE.unpack_from(message)
     at = MESSAGE.size
     while at < len(message):

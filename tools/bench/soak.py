@@ -72,7 +72,7 @@ class Looks:
                 while not over.wait(every):
                     work(connection, began)
                 work(connection, began)
-        except Exception as problem:  # what a thread raises is told by nobody else
+        except Exception as problem:  # what a thread raises is reported by nobody else
             self.problems.append(f"soak: {type(problem).__name__}: {problem}")
 
     def _look(self, connection: Connection, began: float) -> None:

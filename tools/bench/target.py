@@ -48,6 +48,6 @@ def running(installation: Installation) -> Target:
 
 
 def _scraped(installation: Installation) -> dict[str, str]:
-    """Where each process tells its metrics, as Prometheus would find them."""
+    """Where each process serves its metrics, as Prometheus would find them."""
     jobs = yaml.safe_load(installation.prometheus_file.read_text())["scrape_configs"]
     return {job["job_name"]: f"http://{job['static_configs'][0]['targets'][0]}{job['metrics_path']}" for job in jobs}

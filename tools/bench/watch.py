@@ -28,7 +28,7 @@ class Waiting:
 
 
 class Watch:
-    """Polls; what is told of times comes from the database, so that polling falsifies no latency.
+    """Polls; times come from the database, so that polling falsifies no latency.
 
     Between two looks it waits `every` seconds, or a small share of what orders take at the time, if that is longer.
     """

@@ -20,7 +20,7 @@ HEAD = """\
 #
 # OpenFaaS Community Edition runs fifteen functions at the most, with one topic or one schedule each. So an owner's
 # functions are one deployment here, each of them at /function/OWNER/function/NAME, and scheduled functions have one
-# each. The annotation `events` tells the connector which function inside takes which type of event. The public host
+# each. The annotation `events` says which function inside takes which type of event. The public host
 # finds them with FUNCTION_URL={url},
 # which the overlay openfaas-ce has. The Community Edition takes images from public registries only.
 """

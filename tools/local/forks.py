@@ -1,7 +1,7 @@
 """Processes that share the memory of what they have in common: each is forked from one that has imported it.
 
 An owner's functions are a process of their own with secrets of their own, but most of its memory is the same
-libraries in every one of them. The standard library's fork server imports those once; it is told no secret.
+libraries in every one of them. The standard library's fork server imports those once; it gets no secret.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Where the local system is and on which ports: read from the environment, and told to other commands."""
+"""Where the local system is and on which ports: from the environment, and in run.json for other commands."""
 
 import fcntl
 import json
@@ -74,14 +74,14 @@ class Installation:
         return RabbitMQ(self.directory / "rabbitmq", self.ports[RabbitMQ.port_variable])
 
     def status(self) -> dict | None:
-        """What the last system here told about itself in run.json, unless it was stopped in order."""
+        """What the last system here wrote about itself into run.json, unless it was stopped in order."""
         try:
             return json.loads(self.run_file.read_text())
         except (OSError, ValueError):
             return None
 
     def running(self) -> dict | None:
-        """What the running system told; None when none runs here."""
+        """The same of the running system; None when none runs here."""
         status = self.status()
         return status if status and "tools.local" in command_line(status["pid"]) else None
 

@@ -66,7 +66,7 @@ def _directory(pid: int) -> Path | None:
 
 
 def end_leftovers(status: dict[str, Any] | None) -> int:
-    """End what a status in run.json tells of and still runs; gives how many processes that were."""
+    """End what run.json lists and still runs; returns how many processes that were."""
     status = status or {}
     known = {name: Group(name, *where) for name, where in status.get("processes", {}).items()}
     servers = {name: Group(name, *where) for name, where in status.get("servers", {}).items()}

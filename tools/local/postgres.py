@@ -55,7 +55,7 @@ def find_binaries(version: str = "*") -> Path:
 
 
 def _counts_statements(binaries: Path) -> bool:
-    """Whether the library is there: without it a server that is told to load it does not start."""
+    """Whether the library is there: without it a server that is to load it does not start."""
     return any((binaries.parent / "lib").glob("**/pg_stat_statements.so"))
 
 

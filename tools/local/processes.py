@@ -65,7 +65,7 @@ def command_line(pid: int) -> str:
 
 
 def start_time(pid: int) -> int:
-    """When a process was started, which tells it from a later one of the same number; 0 when it runs no more."""
+    """When a process was started, which distinguishes it from a later one of the same id; 0 when it runs no more."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -34,7 +34,7 @@ SERVER_PAUSE = 5
 
 
 def say(text: str) -> None:
-    """Tell the person at the keyboard, also when that is a file."""
+    """Print at once, also when the output is a file."""
     print(text, flush=True)
 
 

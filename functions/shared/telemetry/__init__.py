@@ -1,1 +1,1 @@
-"""What every function and trigger tells about itself: log lines, metrics, traces, probes."""
+"""Telemetry of every function and trigger: log lines, metrics, traces, health probes."""

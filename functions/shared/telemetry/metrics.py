@@ -1,7 +1,7 @@
 """What a process has done and what it uses, as Prometheus reads it: `GET /_/metrics` of every process.
 
 One worker keeps its metrics in memory. Of several (WORKERS) each keeps its own in files, and whichever is asked adds
-up all of them; what the processes themselves use is then told for each of them by its `pid`.
+up all of them; what the processes themselves use is then listed for each by its `pid`.
 """
 
 import atexit
@@ -59,7 +59,7 @@ class WorkerSettings(Settings):
 
 
 def omit_creation_times() -> None:
-    """Tell nobody when a metric was first seen: nobody asks, and it is one series more for each.
+    """Export no `_created` series: nobody reads them, and each metric would have one more.
 
     For the start of a server: it changes the library for the whole process.
     """

@@ -8,7 +8,7 @@ from functions.shared.telemetry import metrics
 def answer(path: str, needs_database: bool = True) -> Answer | None:
     """Answer a probe: `/_/health` is 200 while the process serves, `/_/ready` also needs the database.
 
-    `/_/metrics` tells the metrics of the whole process, whichever of its functions is asked.
+    `/_/metrics` has the metrics of the whole process, whichever of its functions is asked.
     """
     if path.endswith("/_/health"):
         return json_answer({"status": "UP"})

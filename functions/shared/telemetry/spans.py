@@ -43,7 +43,7 @@ class Recorded(Span):
         self._span = span
 
     def set_outcome(self, outcome: str, failed: bool = False) -> None:
-        """What came of it."""
+        """Record the outcome."""
         self._span.set_attribute("outcome", outcome)
         if failed:
             self._span.set_status(api.StatusCode.ERROR, outcome)

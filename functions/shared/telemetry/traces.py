@@ -29,7 +29,7 @@ class TraceSettings(Settings):
 
 
 class Trace(NamedTuple):
-    """A place in a trace, as headers tell it."""
+    """A position in a trace, as headers carry it."""
 
     traceparent: str
     tracestate: str = ""
@@ -46,14 +46,14 @@ class Span:
         self.trace = trace
 
     def set_outcome(self, outcome: str, failed: bool = False) -> None:
-        """What came of it; told to nobody here."""
+        """Record the outcome; nothing is recorded here."""
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 def extract(get: Callable[[str], object]) -> Trace | None:
-    """The trace that headers or attributes tell of; None where they tell of none, or not rightly."""
+    """The trace in headers or attributes; None where there is none, or none that is valid."""
     traceparent, tracestate = get("traceparent"), get("tracestate") or ""
     if not isinstance(traceparent, str) or not TRACEPARENT.fullmatch(traceparent):
         return None

@@ -12,9 +12,9 @@ NAMESPACE = "food"
 BROKER = "food"
 ACCOUNT = "food"
 PORT = 8080
-# The service that knows every public path, and where it tells its metrics: beside the ports of Knative's own proxy.
+# The service that knows every public path, and the port of its metrics: beside the ports of Knative's own proxy.
 FALLBACK = "public-host"
-# Knative's dispatchers and clock know no token of ours; this service adds it (k8s/broker).
+# Knative's dispatchers and ping sources know no token of ours; this service adds it (k8s/broker).
 RELAY = "relay"
 METRICS_PORT = 9095
 SECRETS = "/var/openfaas/secrets"
@@ -25,7 +25,7 @@ INSIDE = {
     "FUNCTION_URL": f"http://{{name}}.{NAMESPACE}.svc.cluster.local",
 }
 BUNDLED = {**INSIDE, "FUNCTION_URL": f"http://{{owner}}.{NAMESPACE}.svc.cluster.local/function/{{name}}"}
-# What tells one function from another has no place in a bundle.
+# What differs from function to function has no place in a bundle.
 OF_ONE = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
 # As many requests at a time as an instance has threads.
 THREADS = 8
@@ -183,7 +183,7 @@ def by_relay(name: str) -> Document:
 
 
 def schedule_of(one: Listed) -> Document:
-    """The clock of a scheduled function; the event has no data, as the function asks for none."""
+    """The ping source of a scheduled function; the event has no data, as the function asks for none."""
     spec = {"schedule": cron_line(one.function.schedule), "timezone": "UTC", "sink": by_relay(one.name)}
     return document("sources.knative.dev/v1", "PingSource", one.name, spec, labels=labels(one.function.owner))
 

@@ -19,7 +19,7 @@ def functions() -> list[Document]:
     """Every instance of a Knative service by itself: behind the service's name they would take turns.
 
     The metrics of orders and dead letters come from two functions that ask their owner's tables. The public host is
-    open to everybody, so it tells its own metrics at another port.
+    open to everybody, so it serves its own metrics at another port.
     """
     own = _endpoint("/_/metrics")
     metrics = {**_endpoint("/internal/metrics"), "authorization": {"credentials": TOKEN}}
