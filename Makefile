@@ -68,13 +68,13 @@ build-contexts: bootstrap ## prepare a build context for every function with faa
 	@mkdir -p template/dockerfile && echo 'language: dockerfile' > template/dockerfile/template.yml
 	@faas-cli build --shrinkwrap -f stack.yml
 
-render: bootstrap ## print the manifests of an overlay (overlay=production registry= version= host= issuer= kustomization=1)
+render: bootstrap ## print the manifests of an overlay (overlay=production registry= version= host= issuer= release= kustomization=1)
 	@$(PYTHON) -m tools.render $(call flag,overlay) $(call flag,registry) $(call flag,version) $(call flag,host) \
-		$(call flag,issuer) $(if $(kustomization),--kustomization)
+		$(call flag,issuer) $(call flag,release) $(if $(kustomization),--kustomization)
 
-deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version= host= issuer=)
+deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version= host= issuer= release=)
 	@$(PYTHON) -m tools.deploy up $(call flag,overlay) $(call flag,registry) $(call flag,version) $(call flag,host) \
-		$(call flag,issuer)
+		$(call flag,issuer) $(call flag,release)
 
 undeploy: bootstrap ## take it away again, the data not (overlay=production host= everything=1)
 	@$(PYTHON) -m tools.deploy down $(call flag,overlay) $(call flag,host) $(if $(everything),--everything)

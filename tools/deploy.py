@@ -294,6 +294,7 @@ OVERLAY = click.option("--overlay", default="production", show_default=True, hel
 @click.option("--version", help="the images' tag")
 @HOST
 @click.option("--issuer", help="cert-manager's ClusterIssuer (food)")
+@click.option("--release", help="the label by which Prometheus finds its monitors (kube-prometheus-stack)")
 @click.option("--seconds", default=600.0, show_default=True, help="longest wait for each part")
 def up_command(overlay: str, seconds: float, **more: str | None) -> None:
     """Put the system on the cluster."""

@@ -17,6 +17,7 @@ import yaml
 
 from tools.generate.manifests import overlays
 from tools.generate.manifests.listed import image
+from tools.generate.manifests.monitoring import RELEASE
 from tools.generate.manifests.public_host import HOST, ISSUER, SETTINGS
 from triggers.stack import ROOT
 
@@ -48,15 +49,15 @@ def kustomization(
     }
 
 
-def settings(host: str | None = None, issuer: str | None = None) -> Document:
+def settings(host: str | None = None, issuer: str | None = None, release: str | None = None) -> Document:
     """What the component k8s/settings puts into its places."""
     about = {"name": SETTINGS, "annotations": {"config.kubernetes.io/local-config": "true"}}
-    data = {"host": host or HOST, "issuer": issuer or ISSUER}
+    data = {"host": host or HOST, "issuer": issuer or ISSUER, "release": release or RELEASE}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": data}
 
 
 def rendered(overlay: str, registry: str | None = None, version: str | None = None, **more: str | None) -> str:
-    """The documents of an overlay, as YAML; `host` and `issuer` may be others. Raises RenderFailed."""
+    """The documents of an overlay, as YAML; `host`, `issuer` and `release` may be others. Raises RenderFailed."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made).resolve()
         top = kustomization(overlay, registry, version, base=os.path.relpath(K8S, folder))
@@ -102,17 +103,18 @@ def _renamed(job: Document, images: str) -> Document:
 @click.option("--version", help="the images' tag")
 @click.option("--host", help=f"the public host's name ({HOST})")
 @click.option("--issuer", help=f"cert-manager's ClusterIssuer ({ISSUER})")
+@click.option("--release", help=f"the label by which Prometheus finds its monitors ({RELEASE})")
 @click.option("--kustomization", "own", is_flag=True, help="print the kustomization and its settings instead")
 def main(
-    overlay: str, registry: str | None, version: str | None, host: str | None, issuer: str | None, own: bool
+    overlay: str, registry: str | None, version: str | None, own: bool, **places: str | None
 ) -> None:
     """See the module's text."""
     try:
         if own:
-            parts = [kustomization(overlay, registry, version), settings(host, issuer)]
+            parts = [kustomization(overlay, registry, version), settings(**places)]
             print(yaml.safe_dump_all(parts, sort_keys=False), end="")
         else:
-            print(rendered(overlay, registry, version, host=host, issuer=issuer), end="")
+            print(rendered(overlay, registry, version, **places), end="")
     except RenderFailed as problem:
         sys.exit(str(problem))
 

@@ -297,3 +297,49 @@ def test_a_job_is_made_anew_by_argo_cd_and_flux(overlay):
         words = job["metadata"]["annotations"]
         assert "BeforeHookCreation" == words["argocd.argoproj.io/hook-delete-policy"]
         assert "enabled" == words["kustomize.toolkit.fluxcd.io/force"]
+
+
+# -- monitoring --------------------------------------------------------------------------------------------------
+
+
+def monitors(overlay: str) -> dict[tuple[str, str], dict]:
+    kinds = ("PodMonitor", "ServiceMonitor")
+    return {(kind, each["metadata"]["name"]): each["spec"] for kind in kinds for each in of_kind(overlay, kind)}
+
+
+@pytest.mark.parametrize("overlay", [*HIGHLY_AVAILABLE, "openfaas", "openfaas-ce"])
+def test_prometheus_finds_all_monitors_and_rules_by_the_usual_label(overlay):
+    found = [each for each in built(overlay) if each["apiVersion"].startswith("monitoring.coreos.com")]
+
+    assert found and {"kube-prometheus-stack"} == {each["metadata"]["labels"]["release"] for each in found}
+
+
+@pytest.mark.parametrize("overlay", HIGHLY_AVAILABLE)
+def test_knatives_broker_and_proxies_are_scraped_beside_functions_and_servers(overlay):
+    pods = {name for kind, name in monitors(overlay) if kind == "PodMonitor"}
+
+    assert {"functions", "metrics", "public-host", "broker", "proxies", "triggers", "postgres"} == pods
+    assert ("ServiceMonitor", "rabbitmq") in monitors(overlay)
+
+
+@pytest.mark.parametrize("overlay", ["openfaas", "openfaas-ce"])
+def test_openfaas_has_its_functions_its_triggers_and_the_servers_scraped(overlay):
+    pods = {name for kind, name in monitors(overlay) if kind == "PodMonitor"}
+
+    assert {"functions", "triggers", "postgres", "order-metrics", "ops-metrics-ce"} <= pods
+    ports = {
+        each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"].get("prometheus.io/port")
+        for each in of_kind(overlay, "Deployment")
+    }
+    assert all(ports.values()), ports
+
+
+@pytest.mark.parametrize("overlay", HIGHLY_AVAILABLE)
+def test_every_port_that_is_scraped_is_open_to_the_scraper(overlay):
+    def opened(policy: str) -> set[int]:
+        return {port["port"] for rule in policies(overlay)[policy]["ingress"] if "monitoring" in str(rule["from"])
+                for port in rule["ports"]}  # fmt: skip
+
+    assert {8080, 9091, 9095} <= opened("functions")
+    assert [{9090}, {9187}, {9127}] == [opened(name) for name in ("broker-scraped", "postgres", "pooler")]
+    assert {15692} <= opened("rabbitmq") and {8080} <= opened("relay") & opened("dead-letters")

@@ -101,7 +101,8 @@ def folders() -> dict[str, dict[str, str]]:
     found = {"functions": functions(), "bundles": bundles()}
     for name, make in HOSTS.items():
         found[f"public-host/{name}"] = {"85-public-host.yaml": _rendered(make)}
-    found["monitoring"] = {name: _rendered(make) for name, make in MONITORED.items()}
+    for folder, makers in MONITORED.items():
+        found[folder] = {name: _rendered(make) for name, make in makers.items()}
     return found
 
 
@@ -118,10 +119,14 @@ HOSTS = {
     "openfaas": public_host.of_openfaas,
 }
 MONITORED = {
-    "90-functions.yaml": monitoring.functions,
-    "91-servers.yaml": monitoring.servers,
-    "92-alerts.yaml": monitoring.rules,
-    "93-dashboard.yaml": monitoring.dashboard,
+    "monitoring/servers": {
+        "91-servers.yaml": monitoring.servers,
+        "92-alerts.yaml": monitoring.rules,
+        "93-dashboard.yaml": monitoring.dashboard,
+        "94-triggers.yaml": monitoring.triggers,
+    },
+    "monitoring/knative": {"90-functions.yaml": monitoring.functions, "95-broker.yaml": monitoring.broker},
+    "monitoring/openfaas": {"90-functions.yaml": monitoring.of_openfaas},
 }
 
 

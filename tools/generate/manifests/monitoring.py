@@ -5,10 +5,12 @@ import yaml
 from tools.generate.manifests.knative import FALLBACK, METRICS_PORT, NAMESPACE, PORT, Document, document, labels
 from triggers.stack import ROOT
 
-RULES = ROOT / "k8s" / "prometheus" / "rules.yaml"
+RULES = [ROOT / "k8s" / "prometheus" / name for name in ("rules.yaml", "servers.yaml")]
 DASHBOARD = ROOT / "k8s" / "grafana" / "food-orders.json"
 EVERY = "15s"
-LABELS = {"labels": labels("monitoring")}
+# What a Prometheus of the usual Helm chart looks for; k8s/settings has another one's put there.
+RELEASE = "kube-prometheus-stack"
+LABELS = {"labels": {**labels("monitoring"), "release": RELEASE}}
 SERVICE = "serving.knative.dev/service"
 METRICS = ("order-metrics", "ops-metrics")
 # Those two are the installation's own: Prometheus says that it belongs to it.
@@ -32,12 +34,10 @@ def functions() -> list[Document]:
 
 
 def _services(operator: str, *names: str) -> Document:
+    one_of = [{"key": SERVICE, "operator": operator, "values": [*names]}] if names else []
     return {
         "matchLabels": {"app.kubernetes.io/part-of": "food"},
-        "matchExpressions": [
-            {"key": SERVICE, "operator": "Exists"},
-            {"key": SERVICE, "operator": operator, "values": [*names]},
-        ],
+        "matchExpressions": [{"key": SERVICE, "operator": "Exists"}, *one_of],
     }
 
 
@@ -58,6 +58,69 @@ def _at_port(port: int) -> Document:
 
 def _monitor(name: str, selector: Document, endpoint: Document) -> Document:
     spec = {"jobLabel": SERVICE, "selector": selector, "podMetricsEndpoints": [endpoint]}
+    return document("monitoring.coreos.com/v1", "PodMonitor", name, spec, **LABELS)
+
+
+def broker() -> list[Document]:
+    """Knative's ingress and dispatchers, and its proxy beside each function.
+
+    Both tell of themselves where Knative is told to: `metrics-protocol` and `request-metrics-protocol: prometheus` in
+    the ConfigMaps config-observability.
+    """
+    programs = {"matchExpressions": [{"key": "eventing.knative.dev/brokerRole", "operator": "Exists"}]}
+    proxies = _services("Exists")
+    return [
+        _pods("broker", programs, {"port": "http-metrics", "path": "/metrics"}),
+        _pods("proxies", proxies, {"port": "http-usermetric", "path": "/metrics"}),
+    ]
+
+
+def triggers() -> list[Document]:
+    """Our own triggers, each at the port that its pod names.
+
+    On Knative these are the relay and the buffer of dead letters; on OpenFaaS all of them.
+    """
+    about = "__meta_kubernetes_pod_annotation_prometheus_io_port"
+    address = {
+        "sourceLabels": ["__meta_kubernetes_pod_ip", about],
+        "regex": r"(.+);(\d+)",
+        "targetLabel": "__address__",
+        "replacement": "$1:$2",
+    }
+    named = {"sourceLabels": [about], "action": "keep", "regex": r"\d+"}
+    ours = {
+        "matchLabels": {"app.kubernetes.io/part-of": "food"},
+        "matchExpressions": [
+            {"key": "app.kubernetes.io/component", "operator": "In", "values": ["broker", "gateway"]},
+            {"key": SERVICE, "operator": "DoesNotExist"},
+        ],
+    }
+    return [_pods("triggers", ours, {"path": "/_/metrics", "relabelings": [named, address]})]
+
+
+def of_openfaas() -> list[Document]:
+    """Every replica of a function in OpenFaaS' namespace, and the two functions that ask the tables.
+
+    In stack-ce.yml those two are behind their owner's deployment, each at a path of its own.
+    """
+    everywhere = {"matchExpressions": [{"key": "faas_function", "operator": "Exists"}]}
+    here = {"namespaceSelector": {"matchNames": ["openfaas-fn"]}}
+    asks = {"authorization": {"credentials": TOKEN}, "portNumber": PORT}
+    found = [_pods("functions", everywhere, {"path": "/_/metrics", "portNumber": PORT}, here)]
+    for name in METRICS:
+        alone = {"matchLabels": {"faas_function": name}}
+        together = {"matchLabels": {"faas_function": name.partition("-")[0]}}
+        found.append(_pods(name, alone, {**asks, "path": "/internal/metrics"}, here))
+        found.append(_pods(f"{name}-ce", together, {**asks, "path": f"/function/{name}/internal/metrics"}, here))
+    for each in found:
+        # The credentials are read where the monitor is.
+        each["metadata"]["namespace"] = "openfaas-fn"
+    return found
+
+
+def _pods(name: str, selector: Document, endpoint: Document, more: Document | None = None) -> Document:
+    times = {"interval": EVERY, "scrapeTimeout": "10s"}
+    spec = {**(more or {}), "selector": selector, "podMetricsEndpoints": [{**endpoint, **times}]}
     return document("monitoring.coreos.com/v1", "PodMonitor", name, spec, **LABELS)
 
 
@@ -92,8 +155,8 @@ def _depths() -> Document:
 
 
 def rules() -> list[Document]:
-    """The alert rules of k8s/prometheus/rules.yaml, as the operator takes them."""
-    groups = yaml.safe_load(RULES.read_text("utf-8"))
+    """The alert rules of k8s/prometheus, as the operator takes them."""
+    groups = {"groups": [group for path in RULES for group in yaml.safe_load(path.read_text("utf-8"))["groups"]]}
     return [document("monitoring.coreos.com/v1", "PrometheusRule", "food", groups, **LABELS)]
 
 

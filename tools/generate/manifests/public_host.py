@@ -268,10 +268,14 @@ HOST_PLACES: list[tuple[str, str, str, str | None]] = [
     ("networking.istio.io", "EnvoyFilter", VHOST, ":"),
 ]
 ISSUER_PLACES = [("cert-manager.io", "Certificate", "spec.issuerRef.name", None)]
+RELEASE_PLACES = [
+    ("monitoring.coreos.com", kind, "metadata.labels.release", None)
+    for kind in ("PodMonitor", "ServiceMonitor", "PrometheusRule")
+]
 
 
 def settings() -> Document:
-    """The component that puts the host and the issuer of a ConfigMap `settings` into their places.
+    """The component that puts host, issuer and release of a ConfigMap `settings` into their places.
 
     The ConfigMap is for kustomize alone: its annotation `local-config` keeps it out of the cluster.
     """
@@ -281,6 +285,7 @@ def settings() -> Document:
         "replacements": [
             _replacement("host", HOST_PLACES),
             _replacement("issuer", ISSUER_PLACES),
+            _replacement("release", RELEASE_PLACES),
         ],
     }
 
