@@ -9,6 +9,8 @@ import importlib.util
 import queue
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,10 @@ from triggers.asgi import (
 
 MOUNTED = "/function/"
 HEALTH = "/_/health"
+# Seconds that the first in the queue for a thread has waited when others are refused, and when it is refused itself.
+LONGEST_QUEUE = 2.0
+LONGEST_WAIT = 4.0
+BEHIND = json_answer({"error": "too many requests wait already"}, 503, {"Retry-After": "1"})
 Handle = Callable[[Request], Answer]
 
 
@@ -61,20 +67,35 @@ def _module(path: Path, root: Path) -> Any:
     return module
 
 
+class Behind(Exception):
+    """So many requests wait for a thread that this one would not be answered soon."""
+
+
 class Threads:
-    """Threads that answer requests; started when there is work, so that nothing is started before a fork."""
+    """Threads that answer requests; started when there is work, so that nothing is started before a fork.
+
+    When requests come faster than they are answered, all would wait longer and longer: then those that come are
+    refused at once, and those that have waited too long are not worked on any more, since their clients give up.
+    """
 
     def __init__(self, most: int):
         self._most, self._started, self._busy = most, 0, 0
         self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # Since when those that wait do so, the oldest first.
+        self._since: deque[float] = deque()
 
     async def answer(self, handle: Handle, request: Request) -> Answer:
-        """Have a thread answer. Raises what `handle` raises."""
+        """Have a thread answer. Raises Behind, and what `handle` raises."""
+        if self._waits_since() > LONGEST_QUEUE:
+            raise Behind
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
 
         def work() -> None:
             try:
+                waited = time.monotonic() - self._since.popleft()
+                if waited > LONGEST_WAIT:
+                    raise Behind
                 settle, what = answered.set_result, handle(request)
             except BaseException as problem:
                 settle, what = answered.set_exception, problem
@@ -83,11 +104,19 @@ class Threads:
         self._busy += 1
         if self._busy > self._started < self._most:
             self._start()
+        self._since.append(time.monotonic())
         self._waiting.put(work)
         try:
             return await answered
         finally:
             self._busy -= 1
+
+    def _waits_since(self) -> float:
+        """The seconds for which the first in the queue has waited."""
+        try:
+            return time.monotonic() - self._since[0]
+        except IndexError:
+            return 0.0
 
     def _start(self) -> None:
         self._started += 1
@@ -151,7 +180,10 @@ class Functions:
         request = request_of(scope, body)
         if scope["path"].endswith(HEALTH) or not getattr(handle, "blocks", True):
             return handle(request)
-        return await self._threads[id(handle)].answer(handle, request)
+        try:
+            return await self._threads[id(handle)].answer(handle, request)
+        except Behind:
+            return handle.busy(request) if hasattr(handle, "busy") else BEHIND
 
 
 MOST_BODY = 8 * 1024 * 1024

@@ -7,13 +7,11 @@ import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from http import HTTPStatus
 from logging import WARNING
 
 from pydantic import Field
 
-from functions.shared.answers import json_answer
+from functions.shared.answers import json_answer, status_body
 from functions.shared.paths import expression
 from functions.shared.telemetry import metrics
 from functions.shared.telemetry.logs import log
@@ -166,13 +164,7 @@ def kept(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
 async def _refuse(
     scope: Scope, send: Send, status: int, headers: dict[str, str] | None = None, message: str | None = None
 ) -> int:
-    body = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "status": status,
-        "error": HTTPStatus(status).phrase,
-        **({"message": message} if message else {}),
-        "path": scope["path"],
-    }
+    body = status_body(status, scope["path"], message)
     await send_answer(send, json_answer(body, status, headers), scope["method"] == "HEAD")
     return status
 

@@ -16,15 +16,14 @@ import typing
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from http import HTTPStatus
+from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
 from functions.shared import database, exact_json, idempotency, installation
-from functions.shared.answers import JSON, Answer, json_answer
+from functions.shared.answers import JSON, Answer, json_answer, status_body
 from functions.shared.caller import Caller
 from functions.shared.database import Database
 from functions.shared.errors import report, trouble_of
@@ -64,14 +63,7 @@ class Response(Generic[Body]):
 
 def spring_error(request: Request, status: int, message: str | None = None) -> dict[str, Any]:
     """The body that clients of the original know from its framework; `message` only where it had one."""
-    body = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "status": status,
-        "error": HTTPStatus(status).phrase,
-    }
-    if message is not None:
-        body["message"] = message
-    return body | {"path": request.path}
+    return status_body(status, request.path, message)
 
 
 def simple_refusal(_: Request, reason: str) -> Any:

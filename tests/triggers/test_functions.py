@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -14,14 +15,15 @@ from typing import Any
 
 import pytest
 
+from functions.shared.request import Request
 from schemas.events import ALL
 from tests.clients import API
 from tests.processes import child, end, start
 from tests.system import OURS, TOKEN, Answer, Http, eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
-from triggers import asgi
-from triggers.functions import Functions
+from triggers import asgi, functions
+from triggers.functions import Behind, Functions, Threads
 from triggers.gateway import Gateway, GatewaySettings
 from triggers.ingress import Ingress, IngressSettings
 from triggers.stack import Function, by_event, load
@@ -117,6 +119,31 @@ def test_no_more_requests_are_worked_on_than_there_are_threads(running):
     assert THREADS == len([*running.directory.glob("call-*")])
     running.go_on()
     assert {"POST /wait 6"} == {call.result(10).text for call in calls}
+
+
+def test_a_queue_that_stands_still_refuses_who_comes_and_in_the_end_who_waits():
+    go_on, worked = threading.Event(), []
+
+    def handle(request: Request) -> tuple[str, int, dict]:
+        worked.append(request.path)
+        go_on.wait(30)
+        return "", 204, {}
+
+    async def story() -> list[object]:
+        threads = Threads(1)
+        first, second = (asyncio.create_task(threads.answer(handle, Request("POST", path))) for path in ("/1", "/2"))
+        await asyncio.to_thread(eventually, lambda: worked and threads._since, "one at work, one in the queue")
+        with pytest.raises(Behind):
+            threads._since[0] -= functions.LONGEST_QUEUE
+            await threads.answer(handle, Request("POST", "/3"))
+        threads._since[0] -= functions.LONGEST_WAIT
+        go_on.set()
+        answers = await asyncio.gather(first, second, return_exceptions=True)
+        return [*answers, await threads.answer(handle, Request("POST", "/4"))]
+
+    answers = asyncio.run(story())
+    assert [("", 204, {}), Behind, ("", 204, {})] == [answers[0], type(answers[1]), answers[2]]
+    assert ["/1", "/4"] == worked
 
 
 def test_clients_that_send_half_a_body_hold_up_nobody(running):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.shared import installation
-from functions.shared.answers import Answer, json_answer
+from functions.shared.answers import Answer, json_answer, status_body
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import InstallationSettings, require, serving
 from functions.shared.telemetry import metrics, probes, traces
@@ -84,8 +84,9 @@ def instrumented(
             return refuse(Request(arrived.method, arrived.path))
         return count(work, request)
 
-    # For a server that takes the body before it calls.
+    # For a server that takes the body before it calls, and refuses what it has no time for.
     watch.largest, watch.too_large = largest, refuse
+    watch.busy = functools.partial(count, _busy)
     watch.internal = strangers is not None
     return watch
 
@@ -106,6 +107,10 @@ def _strangers(
         return (lambda _: False), turn_away
     require(InstallationSettings)
     return is_stranger, turn_away
+
+
+def _busy(request: Request) -> Answer:
+    return json_answer(status_body(503, request.path), 503, {"Retry-After": "1"})
 
 
 def _too_large(_: Request) -> Answer:
