@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ FACTOR = 5
 USUAL = 5.0  # orders a second while something is short
 MORE_MEMORY = 400.0  # MiB that the whole system may take beside what it has
 AT_ONCE = 5.0  # seconds: who is refused hears it within so long
-TMPFS = {"postgres": "400m", "rabbitmq": "200m"}
+TMPFS = {"postgres": "1g", "rabbitmq": "300m"}
 # As in production, but for what is so far apart that nobody would wait for it.
 ENVIRONMENT = {"AUTH_ACCESS_SECONDS": "86400", "SAGA_TRIES": "1000"}
 OPEN = """
@@ -98,6 +98,11 @@ def staged(keep: bool) -> Iterator[Stage]:
         stack.callback(world.stop)
         world.start()
         connection = world.sql.connected()
+        if small:
+            # What is to fill the disk is what the part writes.
+            connection.run("ALTER SYSTEM SET max_wal_size = '64MB'")
+            connection.run("ALTER SYSTEM SET min_wal_size = '32MB'")
+            connection.run("SELECT pg_reload_conf()")
         yield Stage(world, Crowd(world.gateway, connection), [], small)
         if keep:
             print(f"logs: {directory / 'system' / 'logs'}")
@@ -189,7 +194,7 @@ def disk(stage: Stage, share: float) -> Iterator[str]:
             filler = server.directory / "filler"
             _fill(filler)
             time.sleep(seconds * 0.8)
-            filler.unlink()
+            filler.unlink(missing_ok=True)
             # A server that could not go on without disk has ended; the system's supervisor starts it again.
             if not server.pid:
                 print(f"  {type(server).__name__} has ended, and is started again", flush=True)
@@ -198,13 +203,10 @@ def disk(stage: Stage, share: float) -> Iterator[str]:
 
 
 def _fill(path: Path) -> None:
-    with path.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(65536))
-                file.flush()
-        except OSError:
-            pass
+    with suppress(OSError), path.open("wb") as file:
+        while True:
+            file.write(bytes(65536))
+            file.flush()
 
 
 def queue(stage: Stage, share: float) -> Iterator[str]:
