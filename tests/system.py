@@ -143,7 +143,7 @@ def eventually(condition: Callable[[], Any], what: str, seconds: float = PATIENC
 
 
 class System:
-    """All processes on one migrated database; the clock does not run: tests call scheduled functions themselves.
+    """All processes on one migrated database; cron does not run: tests call scheduled functions themselves.
 
     The functions of an owner share a process; with `each` every one has its own. `functions` may be some of them.
     """

@@ -12,13 +12,13 @@ from triggers.stack import ROOT
 # What was said before, and what the field says.
 OLD = {
     r"\bwaiting rooms?\b|\bROOMS\b": "retry queue",
-    r"\b_?bury\b|\bburied\b|\bLetters?\b": "dead-letter, DeadLetter",
+    r"\b_?bury\b|\bburied\b|\bburiers?\b|\bLetters?\b": "dead-letter, DeadLetter",
     r"\bin_hand\b|\bin hand\b": "in flight",
     r"OutOfWork": "Unavailable",
     r"_lost_its_way|_came_back": "unroutable, _on_return",
     r"\bWired\b|\bTakers?\b": "WireEvent, Subscriber",
     r"\btold_by\b": "extract",
-    r"\bfigures?\b|\bmeasured\.py\b|\btally\b|\bclock_\w+|\b\w+-figures\b": "metrics, cron_*",
+    r"\bfigures?\b|\bmeasured\.py\b|\btally\b|\bclock_\w+|\w_clock\b|\b\w+-figures\b": "metrics, cron_*",
     r"\bwatched\b|\b_tell\b": "instrumented, _log, report",
     r"\balone\.py\b|\bhost\.py\b": "serve_function.py, serve_owner.py",
     r"\bopening\.py\b|\brefusals\.py\b|\breach\.py\b": "saga_start.py, validation_errors.py, targets.py",

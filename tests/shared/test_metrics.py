@@ -261,7 +261,7 @@ def test_without_a_database_the_metrics_are_not_now(started_alone, owner):
     assert 200 == client.get("/_/metrics").status_code
 
 
-# Gateway, ingress, dispatcher, clock
+# Gateway, ingress, dispatcher, cron
 
 
 def test_the_metrics_of_the_gateway_are_not_for_everybody(system, counted):
@@ -313,7 +313,7 @@ def test_an_event_that_fails_for_ever_is_a_dead_letter_in_the_metrics(system, co
 
 @pytest.fixture
 def cron(tmp_path: Path) -> Iterator[Child]:
-    """A clock with one function that works and one that is not there."""
+    """Cron with one function that works and one that is not there."""
     works = FakeFunction(lambda _: (200, {}, b"{}")).start()
     urls = tmp_path / "urls.json"
     urls.write_text(json.dumps({"works": works.url, "away": f"http://127.0.0.1:{free_port()}"}))
@@ -331,7 +331,7 @@ def cron(tmp_path: Path) -> Iterator[Child]:
     works.stop()
 
 
-def test_the_clock_counts_runs_that_worked_and_runs_that_failed(cron):
+def test_cron_counts_runs_that_worked_and_runs_that_failed(cron):
     def metrics() -> Metrics:
         return metrics_of(Http(f"http://127.0.0.1:{cron.environment['METRICS_PORT']}"))
 

@@ -162,16 +162,16 @@ def test_every_event_has_one_trigger_with_delivery_and_dead_letter_sink(folder):
 
 
 @pytest.mark.parametrize("folder", ["functions", "bundles"])
-def test_every_scheduled_function_has_its_clock(folder):
-    clocks = documents(folder, "PingSource")
+def test_every_scheduled_function_has_its_ping_source(folder):
+    sources = documents(folder, "PingSource")
 
     assert {one.name: knative.cron_line(one.function.schedule) for one in knative.scheduled()} == {
-        name: clock["spec"]["schedule"] for name, clock in clocks.items()
+        name: source["spec"]["schedule"] for name, source in sources.items()
     }
-    assert all(knative.by_relay(name) == clock["spec"]["sink"] for name, clock in clocks.items())
+    assert all(knative.by_relay(name) == source["spec"]["sink"] for name, source in sources.items())
 
 
-def test_brokers_and_clock_alone_reach_the_relay_which_adds_the_token():
+def test_brokers_and_ping_sources_alone_reach_the_relay_which_adds_the_token():
     (policy,) = (each for name, each in documents("broker", "NetworkPolicy").items() if name == "relay")
     (rule,) = policy["spec"]["ingress"]
     container = documents("broker", "Deployment")["relay"]["spec"]["template"]["spec"]["containers"][0]
@@ -179,7 +179,7 @@ def test_brokers_and_clock_alone_reach_the_relay_which_adds_the_token():
     assert {"app.kubernetes.io/name": "relay"} == policy["spec"]["podSelector"]["matchLabels"]
     dispatchers = {"eventing.knative.dev/broker": "food", "eventing.knative.dev/brokerRole": "dispatcher"}
     assert dispatchers == rule["from"][0]["podSelector"]["matchLabels"]
-    # Namespaces are those of the clock and the scraper: no other pod of ours, no gateway of Knative's.
+    # Namespaces are those of the ping sources and the scraper: no other pod of ours, no gateway of Knative's.
     assert [set(each) for each in rule["from"]] == [
         {"podSelector"},
         {"namespaceSelector", "podSelector"},

@@ -178,9 +178,9 @@ def test_only_functions_that_may_sleep_begin_asleep_where_that_is_wished():
 
 @pytest.mark.parametrize(("overlay", "stack"), [("openfaas", "stack.yml"), ("openfaas-ce", "stack-ce.yml")])
 def test_the_public_host_finds_functions_where_the_stack_file_has_them(overlay, stack):
-    (host,), (clock,) = (containers(named(overlay, "Deployment", name)) for name in ("public-host", "cron"))
-    url, of_clock = (
-        next(each["value"] for each in one["env"] if each["name"] == "FUNCTION_URL") for one in (host, clock)
+    (host,), (cron,) = (containers(named(overlay, "Deployment", name)) for name in ("public-host", "cron"))
+    url, of_cron = (
+        next(each["value"] for each in one["env"] if each["name"] == "FUNCTION_URL") for one in (host, cron)
     )
     entries = sizes.stack(stack)
 
@@ -188,7 +188,7 @@ def test_the_public_host_finds_functions_where_the_stack_file_has_them(overlay, 
         each["environment"]["FUNCTION_URL"] for each in entries.values() if "FUNCTION_URL" in each["environment"]
     }
     assert ("{owner}" in url) == ("pay" in entries)
-    assert url == of_clock
+    assert url == of_cron
 
 
 def test_the_overlay_of_the_community_edition_differs_in_that_alone():

@@ -1,4 +1,4 @@
-"""The clock: calls what is due, once at a time, and tells what failed."""
+"""Cron: calls what is due, once at a time, and logs what failed."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ def stack(folder: Path, **schedules: str) -> Path:
 
 
 class Two:
-    """Two functions that are due all the time, and the clock."""
+    """Two functions that are due all the time, and cron."""
 
     def __init__(self, folder: Path):
         self.one, self.two = FakeFunction(), FakeFunction()

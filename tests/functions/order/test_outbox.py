@@ -211,7 +211,7 @@ def test_two_flushes_at_once_send_everything_once(at_once, admin):
     assert ["o1", "o2"] == subjects(at_once)
 
 
-def test_after_a_commit_the_event_is_sent_without_the_clock(broker, admin):
+def test_after_a_commit_the_event_is_sent_without_cron(broker, admin):
     (made,) = opened(admin, "n1")
     with database.transaction() as db:
         outbox.put(db, made)

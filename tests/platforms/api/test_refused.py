@@ -32,10 +32,10 @@ class Wrong(NamedTuple):
 
 ALONE = {
     "a schedule in words": Wrong("PingSource", ("spec", "schedule"), "every ten seconds", "spec.schedule"),
-    "a minute that no clock has": Wrong("PingSource", ("spec", "schedule"), "61 * * * *", "spec.schedule"),
-    "the schedule of another clock": Wrong("PingSource", ("spec", "schedule"), "@every 10s", "spec.schedule"),
+    "a minute that no hour has": Wrong("PingSource", ("spec", "schedule"), "61 * * * *", "spec.schedule"),
+    "the schedule of another source": Wrong("PingSource", ("spec", "schedule"), "@every 10s", "spec.schedule"),
     "an unknown time zone": Wrong("PingSource", ("spec", "timezone"), "Minsk", "spec.timezone"),
-    "a clock that calls nobody": Wrong("PingSource", ("spec", "sink"), {}, "spec.sink.ref"),
+    "a source that calls nobody": Wrong("PingSource", ("spec", "sink"), {}, "spec.sink.ref"),
     "an empty trigger": Wrong("Trigger", ("spec",), {}, "spec.broker"),
     "a trigger that calls nobody": Wrong("Trigger", ("spec", "subscriber"), {}, "spec.subscriber.ref"),
     "a name that no attribute can have": Wrong(

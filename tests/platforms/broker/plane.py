@@ -45,7 +45,7 @@ DELIVERY = {
 }
 # Otherwise the dispatchers write every reply into their logs, with the data: who ordered what for when.
 LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
-# What the stories need besides the steps: the way in of clients, the clock's functions, health.
+# What the stories need besides the steps: the way in of clients, cron's functions, health.
 CALLED = {
     *("auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add"),
     *("billing-balance-get", "order-submit", "order-find", "order-flush", "order-redrive"),
@@ -89,7 +89,7 @@ class Plane:
         port = str(urllib3.util.parse_url(ingress).port)
         self.ingress = self._program("ingress", "ingress", BROKER_URL=amqp, PORT=port)
         self.dispatchers = [self._dispatcher(Trigger(function)) for function in TRIGGERS]
-        self.buriers = [self._burier(Trigger(function)) for function in TRIGGERS]
+        self.dead_letter_dispatchers = [self._dead_letter_dispatcher(Trigger(function)) for function in TRIGGERS]
         self._kept: list[Child] = []
         self._changing = threading.Lock()
         self._ended = threading.Event()
@@ -109,7 +109,7 @@ class Plane:
             SUBSCRIBER=self._subscriber(trigger.function),
         )
 
-    def _burier(self, trigger: Trigger) -> Child:
+    def _dead_letter_dispatcher(self, trigger: Trigger) -> Child:
         return self._program(
             f"{trigger.function.name}-dlx-dispatcher",
             "dispatcher",
@@ -143,7 +143,7 @@ class Plane:
     def close(self) -> None:
         """End everything."""
         self._ended.set()
-        self.stop(self.ingress, *self.dispatchers, *self.buriers)
+        self.stop(self.ingress, *self.dispatchers, *self.dead_letter_dispatchers)
 
     def dispatcher(self, function: str) -> Child:
         """The dispatcher of a function's trigger."""
@@ -202,7 +202,7 @@ class OnKnative(System):
         return [*self.plan.functions, self.plan.triggers["gateway"], self.relay, self.buffer]
 
     def start(self) -> "OnKnative":
-        self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.buriers)
+        self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.dead_letter_dispatchers)
         super().start()
         self.ready()
         return self

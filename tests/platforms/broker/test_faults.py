@@ -30,7 +30,7 @@ def kill_a_dispatcher(system: OnKnative) -> None:
 
 
 def kill_everything(system: OnKnative) -> None:
-    kill(system, system.plane.ingress, *system.plane.dispatchers, *system.plane.buriers)
+    kill(system, system.plane.ingress, *system.plane.dispatchers, *system.plane.dead_letter_dispatchers)
 
 
 def restart_rabbitmq(system: OnKnative) -> None:

@@ -1,4 +1,4 @@
-"""The clock's side: every scheduled function is found in the gateway's list, and answers the connector's call."""
+"""Schedules: every scheduled function is found in the gateway's list, and answers the connector's call."""
 
 import pytest
 
@@ -12,8 +12,8 @@ SCHEDULED = [function.name for function in load() if function.schedule]
 WAITING = 'SELECT count(*) FROM "order".outbox'
 
 
-def by_the_clock(system: OpenFaaS, name: str):
-    """Call a function as our clock does, through the gateway and without a body."""
+def by_cron(system: OpenFaaS, name: str):
+    """Call a function as our cron does, through the gateway and without a body."""
     one = next(one for one in system.listed() if one["name"] == name)
     return Http(system.openfaas.base).post(f"/function/{one['name']}.{one['namespace']}", headers=OURS)
 
@@ -26,8 +26,8 @@ def test_the_list_names_every_scheduled_function_with_a_schedule(system: OpenFaa
 
 
 @pytest.mark.parametrize("name", SCHEDULED)
-def test_it_answers_the_clock(system, name):
-    answer = by_the_clock(system, name)
+def test_it_answers_cron(system, name):
+    answer = by_cron(system, name)
 
     assert (200, True) == (answer.status, all(isinstance(count, int) for count in answer.json.values()))
 
@@ -40,7 +40,7 @@ def test_a_schedule_has_the_form_that_both_clocks_know(schedule):
     assert schedule.startswith("@every ") or len(schedule.split()) == 5
 
 
-def test_an_order_whose_broker_was_away_is_sent_by_the_clock(stage: Stage, system: OpenFaaS):
+def test_an_order_whose_broker_was_away_is_sent_by_cron(stage: Stage, system: OpenFaaS):
     guest, dish = stage.new_user(100), stage.dish(stock=10)
     ingress = system.processes["ingress"]
     ingress.process.terminate()
@@ -51,17 +51,17 @@ def test_an_order_whose_broker_was_away_is_sent_by_the_clock(stage: Stage, syste
     ingress.start()
     system.ready("ingress")
     # The flush leaves young rows to whoever has written them.
-    eventually(lambda: by_the_clock(system, "order-flush").status == 200 and not system.sql.value(WAITING), "a flush")
+    eventually(lambda: by_cron(system, "order-flush").status == 200 and not system.sql.value(WAITING), "a flush")
 
     assert stage.settled(order) == ["Completed"]
 
 
-def test_an_order_that_stands_still_is_driven_on_by_the_clock(stage: Stage, system: OpenFaaS):
+def test_an_order_that_stands_still_is_driven_on_by_cron(stage: Stage, system: OpenFaaS):
     guest, dish = stage.new_user(100), stage.dish(stock=10)
     order = stage.order(guest, stage.body(guest, dish))
     assert stage.settled(order) == ["Completed"]
     due = "UPDATE \"order\".orders SET redrive_at = now() - interval '1 second' WHERE order_id = :id"
     system.sql.rows(due, id=order)
 
-    assert 200 == by_the_clock(system, "order-redrive").status
+    assert 200 == by_cron(system, "order-redrive").status
     assert ["Заказ успешно создан"] == stage.mails(guest)

@@ -30,7 +30,7 @@ TRIGGERS = """
 """
 
 SCHEDULES = """
-# The clock. A PingSource knows seconds and refuses `@every`, so the schedules of stack.yml are rewritten. A run that
+# Schedules. A PingSource knows seconds and refuses `@every`, so the schedules of stack.yml are rewritten. A run that
 # is lost is made up for by the next one.
 """
 
