@@ -65,7 +65,6 @@ images: bootstrap ## build the images (names="billing triggers" registry= versio
 	@$(PYTHON) -m tools.image.build $(names) $(call flag,registry) $(call flag,version) $(if $(push),--push)
 
 build-contexts: bootstrap ## prepare a build context for every function with faas-cli, without building
-	@mkdir -p template/dockerfile && echo 'language: dockerfile' > template/dockerfile/template.yml
 	@faas-cli build --shrinkwrap -f stack.yml
 
 render: bootstrap ## print the manifests of an overlay (overlay=production registry= version= host= issuer= release= kustomization=1)

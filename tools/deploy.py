@@ -276,6 +276,8 @@ def down(documents: list[Document], everything: bool) -> None:
         if gone := [each for each in found if everything or each["kind"] not in KEPT]:
             print(f"{part}: {len(gone)} to delete", flush=True)
             kubectl("delete", "--ignore-not-found", "--wait", "-f", "-", documents=gone)
+    # Another version's Jobs have other names, and this tree may know less than what was deployed.
+    prune([each for each in documents if not everything and each["kind"] in KEPT])
     print("gone" if everything else "gone; databases, queues and secrets are kept (--everything deletes them)")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.platforms.api.cluster import Cluster, Refused, namespace
 from tools.deploy import KEPT, OF_KIND, PARTS, READY
+from tools.deploy import group as group_of
 from tools.local.environment import ROOT
 
 MOMENT = "2026-11-23T00:00:00Z"
@@ -51,22 +52,22 @@ class Controllers:
         self.thread = threading.Thread(target=self._work)
 
     def _work(self) -> None:
+        names = ",".join(f"{name}.{group}" for group, _, name in (kind.partition("/") for kind in READY | OF_KIND))
         while not self.stopped.wait(0.2):
-            for kind in dict.fromkeys([*READY, *OF_KIND]):
-                self._tend(kind, READY.get(kind))
+            with suppress(Refused):
+                for item in self.cluster.get(names, "--namespace", "food")["items"]:
+                    self._tend(item)
 
-    def _tend(self, kind: str, wanted: str | None) -> None:
-        group, _, name = kind.partition("/")
-        with suppress(Refused):
-            for item in self.cluster.get(f"{name}.{group}", "--namespace", "food")["items"]:
-                known = {each["type"] for each in item.get("status", {}).get("conditions", ())}
-                # Of a change of its own the server says nothing: what was said of an old one is said again.
-                seen = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
-                if "Failed" not in known and (wanted not in known or (kind in OF_KIND and not seen)):
-                    self._say(item, f"{name}.{group}/{item['metadata']['name']}", wanted)
+    def _tend(self, item: dict) -> None:
+        kind = f"{group_of(item)}/{item['kind']}"
+        wanted, known = READY.get(kind), {each["type"] for each in item.get("status", {}).get("conditions", ())}
+        # Of a change of its own the server says nothing: what was said of an old one is said again.
+        seen = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
+        if "Failed" not in known and (wanted not in known or (kind in OF_KIND and not seen)):
+            self._say(item, f"{item['kind']}.{group_of(item)}/{item['metadata']['name']}", wanted)
 
     def _say(self, item: dict, what: str, wanted: str | None) -> None:
-        fails = self.failing is not None and self.failing in what
+        fails = self.failing is not None and self.failing in what.lower()
         types = ["FailureTarget", "Failed"] if fails else CONDITIONS.get(wanted, [wanted] if wanted else [])
         more = {} if wanted != "Complete" else {"startTime": MOMENT} if fails else ENDED
         status = {"conditions": [condition(each) for each in types]} if types else {}
@@ -88,7 +89,7 @@ def controllers(cluster: Cluster, failing: str | None = None) -> Iterator[None]:
 
 def deploy(cluster: Cluster, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "tools.deploy", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=ROOT, env=cluster.environment, capture_output=True, text=True, timeout=600)
 
 
 def deployed(cluster: Cluster, overlay: str, *arguments: str) -> subprocess.CompletedProcess:

@@ -61,6 +61,20 @@ def test_kn_applies_a_service_of_ours_and_changes_nothing_the_second_time(cluste
     assert first == second
 
 
+@pytest.mark.parametrize("applied", [manifests.ROOT / "k8s" / "overlays" / "small"], ids=["small"], indirect=True)
+def test_kn_applies_every_service_that_is_shipped_and_changes_nothing(applied, tmp_path):
+    services = [each for each in applied.documents if each["kind"] == "Service"]
+    shipped = [each for each in services if each["apiVersion"].startswith("serving.")]
+    for service in shipped:
+        name, file = service["metadata"]["name"], tmp_path / "service.yaml"
+        before = applied.cluster.get("ksvc", name, "--namespace", "food")
+        file.write_text(yaml.safe_dump(service))
+        applied.cluster.run("kn", "service", "apply", "--filename", file, "--no-wait", "--namespace", "food")
+        after = applied.cluster.get("ksvc", name, "--namespace", "food")
+        assert (before["spec"], before["metadata"]["generation"]) == (after["spec"], after["metadata"]["generation"])
+    assert shipped
+
+
 def test_what_faas_cli_generates_for_knative_is_taken_for_every_function(cluster):
     made = cluster.run("faas-cli", "generate", "--yaml", ROOT / "stack.yml", "--api", "serving.knative.dev/v1")
     documents = [manifests.elsewhere(each, each["metadata"]["name"]) for each in yaml.safe_load_all(made) if each]
