@@ -40,7 +40,7 @@ def test_an_event_that_nobody_can_handle_is_kept_with_function_and_code(stage: S
     dead_letter = dead_letter_of(stage.system, id=bad)
 
     assert (dead_letter.function, dead_letter.reason, dead_letter.subject) == ("order-new-order", "500", bad)
-    assert '"amount":"a lot"' in dead_letter.event
+    assert '"amount": "a lot"' in dead_letter.event
     assert "knativeerror" not in dead_letter.event
     sent_again(stage.system, dead_letter.number)
     assert dead_letter_of(stage.system, times=2, id=bad).replayed_at is None
