@@ -28,6 +28,7 @@ from tools.local.children import Child, stop
 from tools.local.environment import HOST, Environment
 from tools.local.installation import DATABASE, Installation
 from tools.local.processes import StartFailed, free_port, last_lines, wait_until
+from tools.local.settings import LocalSettings
 from tools.migrate import MigrationFailed, connected, create_database, migrate
 from tools.targets import NotFound, installation_headers
 from triggers.stack import PREFIX, Function, Unknown, by_event
@@ -121,12 +122,13 @@ def _database() -> Iterator[str]:
     """The database at DATABASE_URL, or the local one, started for as long as it is needed."""
     installation = Installation.from_environment()
     install(installation.secrets)
-    server = None if os.environ.get("DATABASE_URL") else installation.postgres()
+    given = LocalSettings.now().database_url
+    server = None if given else installation.postgres()
     try:
         if server:
             click.echo("starting PostgreSQL ...", err=True)
             server.start()
-        url = os.environ.get("DATABASE_URL") or server.url(DATABASE)
+        url = given or server.url(DATABASE)
         create_database(url)
         password = (installation.secrets / "admin-password").read_text().strip()
         migrate(url, json.loads((installation.secrets / "roles.json").read_text()), admin_password=password)

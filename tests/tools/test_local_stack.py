@@ -16,7 +16,10 @@ from tools.install import install, owners
 from tools.local.children import Child, answers, stop
 from tools.local.environment import ROOT, Environment
 from tools.local.installation import Installation
+from tools.local.postgres import Postgres
 from tools.local.processes import StartFailed, free_port, is_free, start_time, wait_until
+from tools.local.rabbitmq import RabbitMQ
+from tools.local.settings import LocalSettings
 
 SECRETS = [
     *("jwt-private.pem", "jwt-public.pem", "admin-password", "oauth-client-secret", "installation-token"),
@@ -96,10 +99,18 @@ def test_gateway_gets_no_server_address(environment: Environment):
     assert not {"AMQP_URL", "DATABASE_URL"} & environment.of_trigger("gateway", 8000).keys()
 
 
-def test_wrong_port_names_its_variable(monkeypatch: pytest.MonkeyPatch):
+def test_everything_that_is_wrong_with_the_environment_is_told_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GATEWAY_PORT", "http")
-    with pytest.raises(StartFailed, match="GATEWAY_PORT: expected a port from 1 to 65000, got http"):
+    monkeypatch.setenv("BROKER_PORT", "65001")
+    monkeypatch.setenv("AMQP_URL", "http://127.0.0.1")
+    with pytest.raises(StartFailed) as problem:
         Installation.from_environment()
+    texts = ("GATEWAY_PORT is wrong (Input should be a valid integer", "BROKER_PORT is wrong", "AMQP_URL is wrong")
+    assert all(text in str(problem.value) for text in texts)
+
+
+def test_every_port_has_the_variable_that_its_server_names():
+    assert {Postgres.port_variable, RabbitMQ.port_variable} < LocalSettings().ports.keys()
 
 
 # Supervision

@@ -7,20 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.local.environment import HOST, ROOT
+from tools.local.environment import HOST
 from tools.local.postgres import Postgres
 from tools.local.processes import StartFailed, command_line
 from tools.local.rabbitmq import RabbitMQ
+from tools.local.settings import LocalSettings
 
-# Below the range that outgoing connections take their ports from, so that none of them is ever in the way.
-PORTS = {
-    "GATEWAY_PORT": 8000,
-    "BROKER_PORT": 8001,
-    "METRICS_PORT": 8010,
-    "FUNCTIONS_PORT": 8100,
-    Postgres.port_variable: 25432,
-    RabbitMQ.port_variable: 25673,
-}
 DATABASE = "food"
 
 
@@ -34,8 +26,8 @@ class Installation:
     @classmethod
     def from_environment(cls) -> "Installation":
         """Read LOCAL_DIR and the ports' variables. Raises StartFailed."""
-        directory = Path(os.environ.get("LOCAL_DIR") or ROOT / ".local").absolute()
-        return cls(directory, {name: _port(name, usual) for name, usual in PORTS.items()})
+        settings = LocalSettings.now()
+        return cls(settings.local_dir.absolute(), settings.ports)
 
     @property
     def secrets(self) -> Path:
@@ -114,10 +106,3 @@ class Installation:
             file.unlink(missing_ok=True)
         if self.directory.exists() and not any(self.directory.iterdir()):
             self.directory.rmdir()
-
-
-def _port(variable: str, usual: int) -> int:
-    text = os.environ.get(variable) or str(usual)
-    if not text.isdecimal() or not 1 <= int(text) <= 65_000:
-        raise StartFailed(f"{variable}: expected a port from 1 to 65000, got {text}")
-    return int(text)

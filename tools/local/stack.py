@@ -23,6 +23,7 @@ from tools.local.postgres import Postgres
 from tools.local.processes import StartFailed, last_lines, require_free, start_time, wait_until
 from tools.local.rabbitmq import RabbitMQ, speaks_amqp
 from tools.local.scrape import configuration
+from tools.local.settings import LocalSettings
 from tools.private_files import write_private
 
 TICK = 0.1
@@ -79,10 +80,11 @@ class Stack:
         self.stopping = stopping
         self.began = time.monotonic()
         install(installation.secrets)
-        self.postgres = None if os.environ.get("DATABASE_URL") else installation.postgres()
-        self.rabbitmq = None if os.environ.get("AMQP_URL") else installation.rabbitmq()
-        self.database = os.environ.get("DATABASE_URL") or self.postgres.url(DATABASE)
-        self.amqp = os.environ.get("AMQP_URL") or self.rabbitmq.url
+        settings = LocalSettings.now()
+        self.postgres = None if settings.database_url else installation.postgres()
+        self.rabbitmq = None if settings.amqp_url else installation.rabbitmq()
+        self.database = settings.database_url or self.postgres.url(DATABASE)
+        self.amqp = settings.amqp_url or self.rabbitmq.url
         self.plan = Plan(installation, load(), each, self.database, self.amqp, forked=True)
         self._pool = ThreadPoolExecutor(2)
         self._next_report = float(PROGRESS_EVERY)
