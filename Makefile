@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
-	bench-peers bench-floor crash-points \
+	bench-peers bench-floor crash-points mutations \
 	images build-contexts render deploy undeploy interop interop-api interop-cluster
 
 help: ## this list
@@ -103,6 +103,9 @@ bench-floor: bootstrap ## the same statements and messages by one loop, without 
 
 crash-points: bootstrap ## kill functions, dispatcher and ingress at every point there is, each by itself (a quarter of an hour)
 	@CRASH_POINTS=all $(PYTHON) -m pytest $(args) tests/shared/test_crash_chain.py tests/shared/test_crash_points.py tests/triggers/test_crash_points.py
+
+mutations: bootstrap ## break the code at one place after another: each mistake is noticed by its test (args="refund": some of them)
+	@$(PYTHON) -m tests.mutations $(args)
 
 chaos: bootstrap ## let everything fail while orders are under way, then judge (orders=2000 seed=7 args="--old REVISION --keep")
 	@$(PYTHON) -m tests.platforms.programs chaos

@@ -91,14 +91,14 @@ class World:
         def points(what: str) -> list[int] | None:
             return None if only is None else [only[1]] if what == only[0] else []
 
-        waiting = deque(self.sent(alone, points("order.flush")))
+        waiting = deque(self.sent(alone, points))
         while waiting:
             type = waiting[0]["type"]
             some = [waiting.popleft()] if alone else [one for one in waiting if one["type"] == type]
             waiting = deque(one for one in waiting if one not in some)
             waiting += self.deliver(type, some, points)
             if not waiting:
-                waiting += self.sent(alone, points("order.flush"))
+                waiting += self.sent(alone, points)
 
     def deliver(self, type: str, events: list[dict], points: Callable[[str], list[int] | None]) -> list[dict]:
         step, what = self.functions[type].handle, type.removeprefix("homework.arch.")
@@ -109,13 +109,14 @@ class World:
         self.audit(open_is_fine=True)
         return _events(first)
 
-    def sent(self, alone: bool, points: list[int] | None) -> list[dict]:
+    def sent(self, alone: bool, points: Callable[[str], list[int] | None]) -> list[dict]:
         """What the broker has got: from the memory of who has written it, or from the flush."""
         while alone and self.memory.waiting:
             outgoing = self.memory.waiting.popleft()
-            self.insist("order.sender", lambda: outbox._cross_out(outbox._send_now([outgoing])[0]), points)  # noqa: B023
+            send_now = lambda: outbox._cross_out(outbox._send_now([outgoing])[0])  # noqa: B023, E731
+            self.insist("order.sender", send_now, points("order.sender"))
         self.memory.waiting.clear()
-        self.insist("order.flush", lambda: ask(flush), points)
+        self.insist("order.flush", lambda: ask(flush), points("order.flush"))
         calls, self._read = self.broker.calls[self._read :], len(self.broker.calls)
         bodies = [exact_json.loads(call.body) for call in calls]
         found = [one for body in bodies for one in (body if isinstance(body, list) else [body])]
@@ -204,7 +205,7 @@ def test_a_redrive_that_is_killed_at_every_point_heals_all_the_same(world, setti
     world.play(alone=True, only=("nothing", 0))
     world.rows.rows("DELETE FROM notification.emails")
     world.order("redrive begun", [])
-    world.sent(True, [])
+    world.sent(True, lambda _: [])
 
     def redriven() -> Reply:
         world.rows.rows("UPDATE \"order\".orders SET redrive_at = now() - interval '1 second', redrives = 0")
@@ -226,19 +227,21 @@ def seen(world: World) -> set[str]:
     return {where for _, where in world.killed}
 
 
-STEPS = [entry.contract.takes.short_type for entry in steps()]
+# A statement has three points, a commit three more; the flush has two statements, a post and a commit.
+DECIDING = [entry.contract.takes.short_type for entry in steps() if entry.contract.decides]
+POINTS = [(step, at, alone) for step in DECIDING for alone in (True, False) for at in range(3 if alone else 6)]
+POINTS += [("order.flush", at, False) for at in range(11)] + [("order.sender", at, True) for at in range(5)]
 
 
 @pytest.mark.skipif(not ALL, reason="make crash-points: each point by itself")
-@pytest.mark.parametrize("at", range(8))
-@pytest.mark.parametrize("step", [*STEPS, "order.flush"])
-@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a batch"])
+@pytest.mark.parametrize(("step", "at", "alone"), POINTS)
 def test_orders_that_are_killed_at_one_point_of_one_step_end_once(world, step, at, alone):
     busy(world)
     for outcome, (changes, _) in OUTCOMES.items():
         world.order(outcome, [], **changes)
     world.play(alone, only=(step, at))
     world.audit()
+    assert {step} == {what for what, _ in world.killed}
     assert {outcome: expected for outcome, (_, expected) in OUTCOMES.items()} == {
         message: statuses for message, statuses in world.statuses("").items() if not message.startswith("busy")
     }

@@ -44,6 +44,13 @@ def test_where_the_stores_prices_bind_no_other_amount_and_no_other_discount_is_t
     assert (2 if status == "Ok" else 0) == store.value(held)
 
 
+def test_all_dishes_are_reserved_or_none(store):
+    stock = "SELECT sum(in_stock) FROM store.dishes"
+    before = store.value(stock)
+    assert "NotAvailable" == booked(66, 0, [{"menuId": 1, "count": 11}, {"menuId": 4, "count": 1}])
+    assert before == store.value(stock)
+
+
 @pytest.mark.usefixtures("store")
 def test_a_dish_on_two_lines_costs_twice(settings):
     settings(PRICES="store")
