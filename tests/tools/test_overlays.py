@@ -128,9 +128,10 @@ def test_a_server_of_one_instance_can_be_drained_and_one_of_three_keeps_two(over
 
 @pytest.mark.parametrize("overlay", HIGHLY_AVAILABLE)
 def test_there_are_two_of_every_function_that_an_order_needs(overlay):
-    steps = {one.name for one in listed() if one.function.event_type} | {"order-submit", "public-host"}
+    steps = {one.name for one in listed() if one.function.event_type}
+    needed = steps | {"order-submit", "auth-revocations", "public-host"}
 
-    assert steps == {each["metadata"]["name"] for each in sizes.functions(overlay) if scale(each, "min-scale", 0) > 1}
+    assert needed == {each["metadata"]["name"] for each in sizes.functions(overlay) if scale(each, "min-scale", 0) > 1}
 
 
 @pytest.mark.parametrize("overlay", ON_KNATIVE)
