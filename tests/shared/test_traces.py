@@ -20,7 +20,7 @@ from tests.clients import API, order_of, person
 from tests.processes import end
 from tests.spans import Receiver
 from tests.system import System, eventually
-from tests.triggers.test_dispatcher import hold_up, reply_to
+from tests.triggers.dispatcher.behaviour import hold_up, reply_to
 from tests.triggers.test_ingress import EVENT, http_of, ingress_of
 from tests.triggers.test_stack import imported_by
 from tools.local.environment import ROOT

@@ -9,7 +9,7 @@ import pytest
 
 from tests.broker import Broker
 from tests.system import eventually
-from tests.triggers.test_dispatcher import REPLY_TYPE, reply_to
+from tests.triggers.dispatcher.behaviour import REPLY_TYPE, reply_to
 from tests.triggers.test_trigger import Stage, until
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ

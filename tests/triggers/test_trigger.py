@@ -10,7 +10,8 @@ import pytest
 from tests.broker import TYPES, Broker
 from tests.fakes import Call, Reply, nothing
 from tests.system import TOKEN, eventually
-from tests.triggers.test_dispatcher import REPLY_TYPE, broker, reply_to
+from tests.triggers.dispatcher.behaviour import REPLY_TYPE, reply_to
+from tests.triggers.dispatcher.conftest import broker
 from tools.local.rabbitmq import RabbitMQ
 from triggers import amqp, trigger, wire
 from triggers.amqp import Link
