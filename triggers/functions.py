@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ MOUNTED = "/function/"
 HEALTH = "/_/health"
 # Seconds that the first in the queue for a thread has waited when others are refused, and when it is refused itself.
 LONGEST_QUEUE = 2.0
-LONGEST_WAIT = 4.0
+LONGEST_WAIT = 3.0
 BEHIND = json_answer({"error": "too many requests wait already"}, 503, {"Retry-After": "1"})
 Handle = Callable[[Request], Answer]
 
@@ -71,6 +72,29 @@ class Behind(Exception):
     """So many requests wait for a thread that this one would not be answered soon."""
 
 
+@dataclass
+class _Waiting:
+    """A request in the queue: a thread or a refusal claims it, and never both."""
+
+    answered: asyncio.Future
+    since: float = field(default_factory=time.monotonic)
+    _claim: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def age(self) -> float:
+        """Seconds that it has waited."""
+        return time.monotonic() - self.since
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether it waits no more."""
+        return self._claim.locked()
+
+    def claim(self) -> bool:
+        """Whether it is the caller's now."""
+        return self._claim.acquire(blocking=False)
+
+
 class Threads:
     """Threads that answer requests; started when there is work, so that nothing is started before a fork.
 
@@ -80,22 +104,21 @@ class Threads:
 
     def __init__(self, most: int):
         self._most, self._started, self._busy = most, 0, 0
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        # Since when those that wait do so, the oldest first.
-        self._since: deque[float] = deque()
+        self._work_to_do: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._queue: deque[_Waiting] = deque()
 
     async def answer(self, handle: Handle, request: Request) -> Answer:
         """Have a thread answer. Raises Behind, and what `handle` raises."""
-        if self._waits_since() > LONGEST_QUEUE:
+        if self._is_behind():
             raise Behind
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
+        waiting = _Waiting(answered)
 
         def work() -> None:
+            if not waiting.claim():
+                return
             try:
-                waited = time.monotonic() - self._since.popleft()
-                if waited > LONGEST_WAIT:
-                    raise Behind
                 settle, what = answered.set_result, handle(request)
             except BaseException as problem:
                 settle, what = answered.set_exception, problem
@@ -104,19 +127,20 @@ class Threads:
         self._busy += 1
         if self._busy > self._started < self._most:
             self._start()
-        self._since.append(time.monotonic())
-        self._waiting.put(work)
+        self._queue.append(waiting)
+        self._work_to_do.put(work)
         try:
             return await answered
         finally:
             self._busy -= 1
 
-    def _waits_since(self) -> float:
-        """The seconds for which the first in the queue has waited."""
-        try:
-            return time.monotonic() - self._since[0]
-        except IndexError:
-            return 0.0
+    def _is_behind(self) -> bool:
+        """Whether the first in the queue has waited for long; who has waited for too long is refused now."""
+        while self._queue and (self._queue[0].is_claimed or self._queue[0].age > LONGEST_WAIT):
+            waiting = self._queue.popleft()
+            if waiting.claim():
+                _settle(waiting.answered, waiting.answered.set_exception, Behind())
+        return bool(self._queue) and self._queue[0].age > LONGEST_QUEUE
 
     def _start(self) -> None:
         self._started += 1
@@ -124,7 +148,7 @@ class Threads:
 
     def _work(self) -> None:
         while True:
-            self._waiting.get()()
+            self._work_to_do.get()()
 
 
 def _settle(answered: asyncio.Future, settle: Callable[[Any], None], what: Any) -> None:

@@ -131,18 +131,19 @@ def test_a_queue_that_stands_still_refuses_who_comes_and_in_the_end_who_waits():
 
     async def story() -> list[object]:
         threads = Threads(1)
-        first, second = (asyncio.create_task(threads.answer(handle, Request("POST", path))) for path in ("/1", "/2"))
-        await asyncio.to_thread(eventually, lambda: worked and threads._since, "one at work, one in the queue")
+        answers = [asyncio.create_task(threads.answer(handle, Request("POST", path))) for path in ("/1", "/2")]
+        await asyncio.to_thread(eventually, lambda: worked and len(threads._queue) == 2, "one at work, one waiting")
+        threads._queue[1].since -= functions.LONGEST_QUEUE
         with pytest.raises(Behind):
-            threads._since[0] -= functions.LONGEST_QUEUE
             await threads.answer(handle, Request("POST", "/3"))
-        threads._since[0] -= functions.LONGEST_WAIT
+        threads._queue[0].since -= functions.LONGEST_WAIT
+        answers.append(asyncio.create_task(threads.answer(handle, Request("POST", "/4"))))
+        with pytest.raises(Behind):
+            await answers[1]
         go_on.set()
-        answers = await asyncio.gather(first, second, return_exceptions=True)
-        return [*answers, await threads.answer(handle, Request("POST", "/4"))]
+        return await asyncio.gather(answers[0], answers[2])
 
-    answers = asyncio.run(story())
-    assert [("", 204, {}), Behind, ("", 204, {})] == [answers[0], type(answers[1]), answers[2]]
+    assert [("", 204, {})] * 2 == asyncio.run(story())
     assert ["/1", "/4"] == worked
 
 
