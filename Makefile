@@ -1,7 +1,7 @@
 # `make` alone lists what there is. Everything runs in .venv, which is made when it is missing.
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: chaos overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
+.PHONY: chaos fuzz overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor crash-points mutations \
 	images build-contexts render deploy undeploy interop interop-api interop-cluster
 
@@ -106,6 +106,9 @@ crash-points: bootstrap ## kill functions, dispatcher and ingress at every point
 
 mutations: bootstrap ## break the code at one place after another: each mistake is noticed by its test (args="refund": some of them)
 	@$(PYTHON) -m tests.mutations $(args)
+
+fuzz: bootstrap ## send everything that could come in, and look what it costs and changes (inputs=100000 seed=7 args="--keep")
+	@$(PYTHON) -m tests.fuzz $(call flag,inputs) $(call flag,seed) $(args)
 
 chaos: bootstrap ## let everything fail while orders are under way, then judge (orders=2000 seed=7 args="--old REVISION --keep")
 	@$(PYTHON) -m tests.platforms.programs chaos

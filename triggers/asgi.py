@@ -91,5 +91,15 @@ async def send_answer(send: Send, answer: Answer, head: bool = False) -> None:
     sent = [(name.lower().encode("latin-1"), str(value).encode("latin-1")) for name, value in headers.items()]
     if status != 204:
         sent.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": b"" if head or status == 204 else body})
+    await send_raw(send, status, sent, b"" if head or status == 204 else body)
+
+
+async def send_raw(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Send an answer as it is; when the connection is closed meanwhile, nobody waits for it."""
+    try:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+    except RuntimeError as problem:
+        # uvloop's word for it: what follows in the connection was no HTTP, and the server has closed it.
+        if "closed" not in str(problem):
+            raise

@@ -26,6 +26,7 @@ from triggers.asgi import (
     body_of,
     raw_path,
     send_answer,
+    send_raw,
 )
 from triggers.command import settings_for
 from triggers.http_client import Answer, HttpClient, Lost, NotReached, target_of
@@ -137,8 +138,7 @@ class Gateway:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
             return await _refuse(scope, send, 503, {"Retry-After": "1"})
         headers = [*kept(answer.pairs), *_length(answer, scope["method"])]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send_raw(send, answer.status, headers, answer.body)
         return answer.status
 
 

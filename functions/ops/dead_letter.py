@@ -7,7 +7,6 @@ deliveryattempts. Knative's names the function by its address.
 """
 
 import base64
-import binascii
 import contextlib
 from functools import partial
 from logging import ERROR
@@ -150,7 +149,7 @@ def _attempts(event: CloudEvent) -> int:
 
 def _reason(event: CloudEvent) -> str:
     code, data = event.get("knativeerrorcode"), str(event.get("knativeerrordata") or "")
-    with contextlib.suppress(binascii.Error):
+    with contextlib.suppress(ValueError):
         data = base64.b64decode(data, validate=True).decode(errors="replace")
     # Our dispatcher's data begin with the code, those of others are the answer's body alone.
     return data if code and data.startswith(str(code)) else f"{code or 'no answer'} {data}".strip()

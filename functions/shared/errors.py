@@ -72,5 +72,7 @@ def report(trouble: Trouble, problem: Exception, function: str) -> None:
         log("not now", level=trouble.level, function=function, reason=str(problem))
     elif trouble is UNCERTAIN:
         log("not known", level=trouble.level, function=function, reason=str(problem))
+    elif isinstance(problem, events.Unacceptable | TooLarge):
+        log("refused", level=trouble.level, function=function, reason=str(problem))
     else:
         log("failed", level=ERROR, trace=True, function=function, reason=str(problem))

