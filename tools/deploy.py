@@ -32,7 +32,7 @@ PARTS: dict[str, set[str]] = {
     "namespace": {"Namespace"},
     "servers": {
         *("ServiceAccount/food", "NetworkPolicy", "PodDisruptionBudget"),
-        *("RabbitmqCluster", "Cluster", "Pooler"),
+        *("RabbitmqCluster", "Cluster", "Pooler", "ObjectStore", "ScheduledBackup"),
     },
     "secrets": {"ServiceAccount", "Role", "RoleBinding", "Job/install-secrets"},
     "tables": {"Job/migrate"},
@@ -74,14 +74,18 @@ BROUGHT_BY = {
     "networking.istio.io": "Istio",
     "gateway.networking.k8s.io": "the Gateway API",
     "cert-manager.io": "cert-manager",
+    "barmancloud.cnpg.io": "CloudNativePG's plugin for Barman Cloud",
     "monitoring.coreos.com": "the Prometheus operator",
 }
 # Kinds that we have none of and nothing works without: who makes exchanges and queues of Brokers and Triggers.
 NEEDED_BESIDE = {"Broker": ("queues.rabbitmq.com", "the RabbitMQ messaging topology operator")}
 # What holds data, and what keeps it safe: `down` leaves it where it is.
-KEPT = {"Namespace", "RabbitmqCluster", "Cluster", "PodDisruptionBudget", "NetworkPolicy"}
+KEPT = {
+    *("Namespace", "RabbitmqCluster", "Cluster", "ObjectStore", "ScheduledBackup"),
+    *("PodDisruptionBudget", "NetworkPolicy"),
+}
 # What `up` never takes away, though the version that it deploys has none: data.
-NEVER_PRUNED = {"Namespace", "RabbitmqCluster", "Cluster"}
+NEVER_PRUNED = {"Namespace", "RabbitmqCluster", "Cluster", "ObjectStore", "ScheduledBackup"}
 LABEL = "app.kubernetes.io/part-of=food"
 
 

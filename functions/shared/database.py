@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pg8000.native
 
 from functions.shared.pipeline import PipelinedConnection
-from functions.shared.settings import DatabaseSettings, read
+from functions.shared.settings import DatabaseSettings, read, read_again
 
 CONNECT_TIMEOUT = 10
 # How the driver reports a connection that went away, depending on where it noticed.
@@ -30,6 +30,10 @@ class Unavailable(Exception):
 
 class Uncertain(Unavailable):
     """The connection broke when a commit was on its way: nobody knows whether it was done."""
+
+
+class NotLetIn(Unavailable):
+    """PostgreSQL knows another password; while it is changed, another of the addresses may have it."""
 
 
 class Conflict(Exception):
@@ -55,6 +59,8 @@ def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
         return Duplicate(message, details.get("n", ""))
     if code in {"40001", "40P01", "55P03", "57014"}:
         return Conflict(message)
+    if code in {"28P01", "28000"}:
+        return NotLetIn(message)
     # The last two: a table has changed under a prepared statement, or the statement is gone; a new connection knows.
     if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"} or code in {"0A000", "26000"}:
         return Unavailable(message)
@@ -179,6 +185,20 @@ class Database:
             pass
 
 
+def _connected() -> Database:
+    """A new connection, by the first address that lets us in; what was read at the start may be another day's.
+
+    Raises Unavailable.
+    """
+    for reading in (read, read_again):
+        for url in reading(DatabaseSettings).database_url.split():
+            try:
+                return Database(url)
+            except NotLetIn as problem:
+                refused = problem
+    raise refused
+
+
 class _Pool:
     """The connections of this process: as many as were ever used at a time, the last one used first.
 
@@ -195,7 +215,7 @@ class _Pool:
             try:
                 database = self._idle.pop()
             except IndexError:
-                return Database(read(DatabaseSettings).database_url)
+                return _connected()
             if database.is_usable:
                 return database
             database.close()

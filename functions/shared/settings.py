@@ -18,7 +18,10 @@ class Settings(BaseModel):
 
 
 class DatabaseSettings(Settings):
-    """The owner's own role and nothing more: postgresql://<owner>:<password>@host:port/database."""
+    """The owner's own role and nothing more: postgresql://<owner>:<password>@host:port/database.
+
+    While its password is changed there are two of them, by lines: the first that lets in counts.
+    """
 
     database_url: str = Field(
         pattern=r"^postgres(ql)?://", description="PostgreSQL address of the owner's role"

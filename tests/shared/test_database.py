@@ -1,5 +1,7 @@
 """Connections: kept, replaced, and errors sorted by what a caller can do."""
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -54,6 +56,52 @@ def test_a_duplicate_names_its_key():
     with pytest.raises(database.Duplicate) as problem, database.transaction() as db:
         db.rows("INSERT INTO clients (username) VALUES ('user1')")
     assert "clients_pkey" == problem.value.constraint
+
+
+@pytest.fixture
+def changing(billing: Rows) -> Iterator[str]:
+    """A role whose password is `old` and may be changed; gives its address, the password left out."""
+    server = urlsplit(billing.url)
+    billing.rows("CREATE ROLE changing LOGIN PASSWORD 'old'")
+    billing.rows(f'GRANT CONNECT ON DATABASE "{server.path[1:]}" TO changing')
+    yield f"postgresql://changing:{{}}@127.0.0.1:{server.port}{server.path}"
+    database.pool.close()
+    billing.rows("DROP OWNED BY changing")
+    billing.rows("DROP ROLE changing")
+
+
+def asked() -> int:
+    """By a new connection: those that are kept know nothing of passwords."""
+    database.pool.close()
+    with database.autocommit() as db:
+        return db.row("SELECT 1 AS one").one
+
+
+def test_while_a_password_is_changed_either_lets_in(billing, changing, settings):
+    settings(DATABASE_URL=f"{changing.format('new')}\n{changing.format('old')}")
+    assert 1 == asked()
+    billing.rows("ALTER ROLE changing PASSWORD 'new'")
+    assert 1 == asked()
+
+
+def test_whoever_has_read_the_old_password_alone_reads_its_file_again(
+    billing, changing, settings, tmp_path, monkeypatch
+):
+    file = tmp_path / "url"
+    file.write_text(changing.format("old"))
+    settings(DATABASE_URL_FILE=str(file))
+    monkeypatch.delenv("DATABASE_URL")
+    read.cache_clear()
+    assert 1 == asked()
+    file.write_text(f"{changing.format('new')}\n{changing.format('old')}")
+    billing.rows("ALTER ROLE changing PASSWORD 'new'")
+    assert 1 == asked()
+
+
+def test_a_password_that_nobody_knows_is_unavailable(changing, settings):
+    settings(DATABASE_URL=changing.format("wrong"))
+    with pytest.raises(database.NotLetIn):
+        asked()
 
 
 @pytest.mark.parametrize("url", ["postgresql://x@127.0.0.1:{port}/x", "postgresql://x@nohost.invalid/x"])

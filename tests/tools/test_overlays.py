@@ -4,12 +4,11 @@ import configparser
 import re
 
 import pytest
-import yaml
 
 from tools.generate import stack_ce
 from tools.generate.manifests import overlays, public_host, sizes
 from tools.generate.manifests.listed import VARIABLE, listed
-from tools.generate.manifests.overlays import built, containers, documents
+from tools.generate.manifests.overlays import built, containers
 from tools.generate.manifests.sizes import connections, of_kind, quantity, role_limit, scale
 from triggers.gateway import LARGEST_BODY
 
@@ -167,9 +166,7 @@ def test_every_dispatcher_says_what_it_needs(overlay):
 
 
 def test_only_functions_that_may_sleep_begin_asleep_where_that_is_wished():
-    component = yaml.safe_load((overlays.OVERLAYS.parent / "asleep" / "kustomization.yaml").read_text("utf-8"))
-    found = overlays._patched(documents("production"), component["patches"][0]["target"],
-                              yaml.safe_load(component["patches"][0]["patch"]))  # fmt: skip
+    found = overlays.with_component("production", "asleep")
     asleep = {each["metadata"]["name"] for each in found if "initial-scale" in str(each)}
 
     assert {one.name for one in listed() if not one.least} == asleep
@@ -345,3 +342,34 @@ def test_every_port_that_is_scraped_is_open_to_the_scraper(overlay):
     assert {8080, 9091, 9095} <= opened("functions")
     assert [{9090}, {9187}, {9127}] == [opened(name) for name in ("broker-scraped", "postgres", "pooler")]
     assert {15692} <= opened("rabbitmq") and {8080} <= opened("relay") & opened("dead-letters")
+
+
+# -- backups -----------------------------------------------------------------------------------------------------
+
+
+def cluster_of(found: list[dict]) -> dict:
+    return next(each["spec"] for each in found if each["kind"] == "Cluster")
+
+
+def test_with_the_component_the_log_is_archived_and_a_backup_is_made_every_night():
+    found = overlays.with_component("production", "backups")
+    store, nightly = (
+        next(each for each in found if each["kind"] == kind) for kind in ("ObjectStore", "ScheduledBackup")
+    )
+    (plugin,) = cluster_of(found)["plugins"]
+
+    assert plugin["isWALArchiver"] and store["metadata"]["name"] == plugin["parameters"]["barmanObjectName"]
+    assert ("plugin", plugin["name"]) == (nightly["spec"]["method"], nightly["spec"]["pluginConfiguration"]["name"])
+    assert 6 == len(nightly["spec"]["schedule"].split()) and nightly["spec"]["immediate"]
+    assert "retentionPolicy" in store["spec"]
+    assert "400" == cluster_of(found)["postgresql"]["parameters"]["max_connections"]
+
+
+def test_a_restored_cluster_reads_from_where_the_old_one_wrote_and_writes_elsewhere():
+    before = cluster_of(overlays.with_component("production", "backups"))["plugins"][0]["parameters"]
+    after = cluster_of(overlays.with_component("production", "restore"))
+    (source,) = after["externalClusters"]
+
+    assert before == source["plugin"]["parameters"]
+    assert before["serverName"] != after["plugins"][0]["parameters"]["serverName"]
+    assert {"recovery"} == set(after["bootstrap"]) and source["name"] == after["bootstrap"]["recovery"]["source"]

@@ -60,7 +60,9 @@ class Controllers:
 
     def _tend(self, item: dict) -> None:
         kind = f"{group_of(item)}/{item['kind']}"
-        wanted, known = READY.get(kind), {each["type"] for each in item.get("status", {}).get("conditions", ())}
+        conditions = item.get("status", {}).get("conditions", ())
+        # A new Gateway has conditions that nobody has judged yet.
+        wanted, known = READY.get(kind), {each["type"] for each in conditions if each["status"] == "True"}
         # Of a change of its own the server says nothing: what was said of an old one is said again.
         seen = item.get("status", {}).get("observedGeneration", 0) >= item["metadata"]["generation"]
         if "Failed" not in known and (wanted not in known or (kind in OF_KIND and not seen)):

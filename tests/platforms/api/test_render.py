@@ -61,3 +61,20 @@ def test_the_kustomization_that_it_prints_builds_the_same(cluster, tmp_path):
     (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
 
     assert render(cluster, overlay, *wishes) == manifests.documents(folder)
+
+
+@pytest.mark.parametrize("component", ["backups", "restore", "asleep"])
+def test_a_component_for_overlays_of_ones_own_is_built_as_we_read_it_and_taken(cluster, tmp_path, component):
+    (tmp_path / "k8s").symlink_to(ROOT / "k8s")
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    top = {"resources": ["../k8s/overlays/small"], "components": [f"../k8s/{component}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(top))
+    made = manifests.documents(folder)
+
+    def known(documents: list[dict]) -> dict[tuple, dict]:
+        return {(each["kind"], each["metadata"]["name"]): each for each in documents}
+
+    assert known(overlays.with_component("small", component)) == known(made)
+    servers = [manifests.elsewhere(each, "mine") for each in made if each["kind"] in ("Cluster", "ScheduledBackup")]
+    assert len(servers) == cluster.kubectl("apply", "--dry-run=server", documents=servers).count("(server dry run)")

@@ -43,6 +43,11 @@ def documents(overlay: str) -> list[Document]:
     return copy.deepcopy(list(built(overlay)))
 
 
+def with_component(overlay: str, name: str) -> list[Document]:
+    """An overlay with one more component of k8s/."""
+    return _with((OVERLAYS.parent / name).resolve(), documents(overlay))
+
+
 def _with(folder: Path, found: list[Document]) -> list[Document]:
     """What is there, with what a kustomization adds and changes."""
     listing = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
