@@ -40,7 +40,8 @@ class Client:
         self.rows, self.token = rows, token
 
     def ask(self, method: Callable, amount: str = "5.00", key: str | None = None, **changes: str) -> Reply:
-        headers = {"Content_Type": "application/json", "Authorization": f"Bearer {self.token}"}
+        headers = {"Content_Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {self.token}"} if method in PUBLIC else {}
         headers |= {"Idempotency_Key": key} if key is not None else {}
         return ask(method, exact_json.dumps({"username": "user1", "amount": Decimal(amount), **changes}), **headers)
 
