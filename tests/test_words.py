@@ -18,7 +18,7 @@ OLD = {
     r"_lost_its_way|_came_back": "unroutable, _on_return",
     r"\bWired\b|\bTakers?\b": "WireEvent, Subscriber",
     r"\btold_by\b": "extract",
-    r"\bfigures?\b|\bmeasured\.py\b|\btally\b|\bclock_\w+|\w_clock\b|\b\w+-figures\b": "metrics, cron_*",
+    r"\bfigures?\b|\bmeasured\.py\b|\btally\b|\bclock_(?!timestamp)\w+|\w_clock\b|\b\w+-figures\b": "metrics, cron_*",
     r"\bwatched\b|\b_tell\b": "instrumented, _log, report",
     r"\balone\.py\b|\bhost\.py\b": "serve_function.py, serve_owner.py",
     r"\bopening\.py\b|\brefusals\.py\b|\breach\.py\b": "saga_start.py, validation_errors.py, targets.py",
