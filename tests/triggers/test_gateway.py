@@ -1,7 +1,9 @@
 """The gateway: the function of a method and path gets the request as it came, and nobody else can be reached."""
 
+import contextlib
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -180,3 +182,13 @@ def test_a_function_whose_connection_ends_before_its_answer_is_504_without_retry
 def test_a_probe_is_answered_by_the_gateway_itself(http, function):
     answer = http.get("/_/health")
     assert (200, {"status": "UP"}, 0) == (answer.status, answer.json, len(function.calls))
+
+
+def test_clients_that_send_half_a_body_hold_up_nobody(http, function):
+    head = b"PUT /users/7 HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", int(http.base[-5:]))))
+            connection.sendall(head + b"half")
+        assert 200 == http.get("/users/7").status
+    assert [("GET", "/function/read/users/7")] == reached(function)

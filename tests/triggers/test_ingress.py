@@ -1,5 +1,6 @@
 """The ingress: 202 means that RabbitMQ has it, else it is said why not; and how every process starts and stops."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -174,6 +175,16 @@ def test_other_paths_are_404(ingress):
 def test_other_methods_are_405(ingress, method):
     answer = ingress.request(method, "/")
     assert (405, "POST", {"error": "expected POST"}) == (answer.status, answer.headers["Allow"], answer.json)
+
+
+def test_clients_that_send_half_an_event_hold_up_nobody(broker, process, ingress):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/cloudevents+json\r\nContent-Length: 100\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            address = ("127.0.0.1", int(process.environment["PORT"]))
+            stack.enter_context(socket.create_connection(address)).sendall(head + b'{"half')
+        assert 202 == ingress.post("/", data=json.dumps({**EVENT, "id": "whole"}), headers=STRUCTURED).status
+    assert ["whole"] == [event.headers["id"] for event in broker.take(broker.queue("one"))]
 
 
 def test_a_body_over_a_mebibyte_is_413(broker, ingress):
