@@ -47,7 +47,8 @@ class Revocations:
 
     def _refresh(self, seconds: float) -> None:
         now = time.monotonic()
-        if now - self._tried_at > 2 * seconds:
+        # Who comes while the first list is on its way waits for it too: it is tried, and not there yet.
+        if now - self._tried_at > 2 * seconds or self._fetched_at < 0:
             with self._fetching:
                 if now - self._tried_at > seconds:
                     self._fetch()

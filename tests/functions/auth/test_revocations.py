@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -175,6 +176,17 @@ def test_many_requests_ask_once_and_wait_for_nobody_when_it_is_time_again(kept):
     kept.may_answer.set()
     assert kept.settled() == 2
     assert kept.at(5.3).has(ANNA)
+
+
+def test_those_who_come_while_the_first_list_is_on_its_way_wait_for_it_together(kept):
+    kept.may_answer.clear()
+    with ThreadPoolExecutor(4) as threads:
+        answers = [threads.submit(kept.has, ANNA) for _ in range(4)]
+        eventually(lambda: kept.asked, "the first to ask")
+        assert not any(answer.done() for answer in answers)
+        kept.may_answer.set()
+        assert [answer.result(10) for answer in answers] == [False] * 4
+    assert kept.settled() == 1
 
 
 def test_a_list_that_is_too_old_is_waited_for(kept):
