@@ -71,7 +71,7 @@ def test_a_database_is_made_anew_up_to_a_moment_and_holds_what_must_always_hold(
     backup(server, directory / "base")
     food.rows("UPDATE store.dishes SET opening_stock = opening_stock + 1, in_stock = in_stock + 1")
     before = food.rows("SELECT id, in_stock FROM store.dishes ORDER BY id")
-    moment = food.value("SELECT statement_timestamp()::text")
+    moment = food.value("SELECT now()::text")
     food.rows("UPDATE store.dishes SET in_stock = 0")  # the accident
     last = food.value("SELECT pg_walfile_name(pg_switch_wal())")
     eventually(lambda: (directory / "archive" / last).exists(), "the log to be archived")

@@ -15,7 +15,8 @@ from tools.local.processes import free_port
 
 CRDS = Path(__file__).parent.parent / "crds"
 # Namespaces that the platforms' own installations make; the manifests name some of them.
-PLATFORMS = ("knative-serving", "knative-eventing", "istio-system", "kourier-system", "monitoring")
+PLATFORMS = ("knative-serving", "knative-eventing", "istio-system", "kourier-system", "monitoring",
+             "openfaas-fn")
 HOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
