@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos fuzz overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor crash-points mutations \
-	images build-contexts render deploy undeploy interop interop-api interop-cluster
+	images build-contexts render deploy kind rotate undeploy interop interop-api interop-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -74,6 +74,12 @@ render: bootstrap ## print the manifests of an overlay (overlay=production regis
 deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (overlay=production registry= version= host= issuer= release=)
 	@$(PYTHON) -m tools.deploy up $(call flag,overlay) $(call flag,registry) $(call flag,version) $(call flag,host) \
 		$(call flag,issuer) $(call flag,release)
+
+kind: bootstrap ## a cluster of kind with all that is needed, and `small` on it (with docker, kind and kubectl)
+	@k8s/kind/kind.sh
+
+rotate: bootstrap ## change a secret of the installation on the cluster (secret=database|jwt|oauth-client|token step=begin|switch|finish)
+	@$(PYTHON) -m tools.rotate $(secret) $(step)
 
 undeploy: bootstrap ## take it away again, the data not (overlay=production host= everything=1)
 	@$(PYTHON) -m tools.deploy down $(call flag,overlay) $(call flag,host) $(if $(everything),--everything)

