@@ -64,7 +64,8 @@ def test_it_brings_everything_that_the_overlay_needs_and_deploys_it_last(tmp_pat
     assert brought == [
         "cert-manager/cert-manager", "cloudnative-pg/cloudnative-pg", "rabbitmq/cluster-operator",
         "rabbitmq/messaging-topology-operator", "knative/serving", "knative/serving",
-        "knative-extensions/net-kourier", "knative/eventing", "knative/eventing", "knative-extensions/eventing-rabbitmq",
+        "knative-extensions/net-kourier", "knative/eventing", "knative/eventing",
+        "knative-extensions/eventing-rabbitmq",
     ]  # fmt: skip
     assert all(any(version in url for version in versions().values()) for url in urls)
     assert lines[-1].startswith("make deploy overlay=small registry=kind.local/food version=dev host=")
