@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: chaos fuzz overload help bootstrap run stop reset psql logs status test inject explain audit migrate dead-letters outbox generate lint bench \
 	bench-peers bench-floor crash-points mutations \
-	images build-contexts render deploy kind rotate undeploy interop interop-api interop-cluster
+	lock sbom images build-contexts render deploy kind rotate undeploy interop interop-api interop-cluster
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -119,6 +119,14 @@ fuzz: bootstrap ## send everything that could come in, and look what it costs an
 chaos: bootstrap ## let everything fail while orders are under way, then judge (orders=2000 seed=7 args="--old REVISION --keep")
 	@$(PYTHON) -m tests.platforms.programs chaos
 	@$(PYTHON) -m tests.chaos $(call flag,orders) $(call flag,seed) $(args)
+
+lock: bootstrap ## pin every dependency to versions and hashes, after a change of pyproject.toml (args=--upgrade)
+	@tools/lock.sh $(args)
+
+sbom: bootstrap ## write what an image holds of others to sbom.json (CycloneDX)
+	@$(PYTHON) -m cyclonedx_py requirements tools/image/requirements.txt --pyproject pyproject.toml --output-reproducible \
+		--mc-type application --output-format JSON --output-file $(or $(file),sbom.json)
+	@echo "$(or $(file),sbom.json): what an image holds of others"
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check

@@ -1,7 +1,9 @@
 """pyproject.toml declares what the code imports, and nothing else; constraints.txt pins all of it."""
 
 import ast
+import json
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from triggers.stack import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+CONSTRAINTS, IMAGES = ROOT / "tools" / "constraints.txt", ROOT / "tools" / "image" / "requirements.txt"
 CODE = ("functions", "schemas", "triggers", "tools")
 # Declared and not imported: commands that are run by name, and data.
 NO_IMPORT = {
@@ -20,6 +23,7 @@ NO_IMPORT = {
     "tzdata": "the zones for `zoneinfo`",
     "coverage": "a command",
     "pytest-xdist": "an option of pytest",
+    "cyclonedx-bom": "a command",
     "ruff": "a command",
 }
 # Programs of other engines bring their own environments.
@@ -74,3 +78,47 @@ def test_what_is_declared_is_pinned_to_the_version_that_is_installed():
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     wanted = {name(each): each.partition("==")[2] for group in groups for each in group if "==" in each}
     assert wanted == {each: pinned.get(each) for each in wanted}
+
+
+# Hashes, and what an image holds
+
+
+def pins_of(path: Path) -> dict[str, tuple[str, list[str]]]:
+    """Every distribution of a file of pins: its version, and the hashes of its files."""
+    text = path.read_text("utf-8").replace("\\\n", "")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    form = re.compile(r"([\w.-]+)==([^\s;]+)(?: ;.*?)?((?: +--hash=sha256:[0-9a-f]{64})+)")
+    found = [form.fullmatch(line) for line in lines]
+    assert [line for line, match in zip(lines, found, strict=True) if match is None] == []
+    return {name(match[1]): (match[2], re.findall(r"sha256:(\w+)", match[3])) for match in found}
+
+
+def test_all_that_is_installed_has_a_version_and_hashes():
+    everything, images = pins_of(CONSTRAINTS), pins_of(IMAGES)
+
+    assert everything.items() >= images.items()
+    assert not images.keys() & {"pytest", "ruff", "coverage"}
+    assert declared("traces") <= images.keys()
+
+
+def test_the_installers_take_nothing_without_a_hash():
+    for file in ("tools/bootstrap.sh", "tools/image/Dockerfile"):
+        text = (ROOT / file).read_text("utf-8").replace("\\\n", "")
+        commands = [line for line in text.splitlines() if "--requirement" in line or " -r " in line]
+        assert commands
+        assert [line for line in commands if "--require-hashes" not in line] == []
+
+
+def test_the_bill_of_materials_names_all_that_an_image_holds_with_its_hashes(tmp_path: Path):
+    made = tmp_path / "sbom.json"
+    subprocess.run(["make", "sbom", f"file={made}"], cwd=ROOT, check=True, capture_output=True)
+    document = json.loads(made.read_text())
+
+    assert (document["bomFormat"], document["metadata"]["component"]["name"]) == ("CycloneDX", PROJECT["name"])
+    listed = {name(each["name"]): (each["version"], hashes_of(each)) for each in document["components"]}
+    assert pins_of(IMAGES) == listed
+
+
+def hashes_of(component: dict) -> list[str]:
+    references = component["externalReferences"]
+    return [each["content"] for reference in references for each in reference.get("hashes", ())]

@@ -103,7 +103,9 @@ make_environment() {
         "$1" -m venv .venv
     fi
     say "installing the Python packages into .venv"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c tools/constraints.txt ||
+    pip=".venv/bin/python -m pip install --quiet --disable-pip-version-check"
+    # Only files whose hashes are known; the project itself is built by what came with them.
+    { $pip --require-hashes -r tools/constraints.txt && $pip --no-deps --no-build-isolation -e .; } ||
         fail "pip could not install the packages: see its message above, then run this again"
 }
 

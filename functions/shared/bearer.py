@@ -18,7 +18,7 @@ from functions.shared.answers import Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.request import Request
 from functions.shared.revocations import revocations
-from functions.shared.settings import Settings, read
+from functions.shared.settings import PUBLIC, Settings, read
 
 END = "-----END PUBLIC KEY-----"
 
@@ -26,7 +26,9 @@ END = "-----END PUBLIC KEY-----"
 class KeySettings(Settings):
     """One or more PEM public keys, one after the other: while keys are changed, old and new are good."""
 
-    jwt_public_key: str = Field(pattern=END, description="PEM public key(s) that tokens are checked with")
+    jwt_public_key: str = Field(
+        pattern=END, description="PEM public key(s) that tokens are checked with", json_schema_extra=PUBLIC
+    )
 
 
 class Unauthorized(Exception):

@@ -9,6 +9,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 S = TypeVar("S", bound="Settings")
+# Where OpenFaaS mounts secrets, and our manifests for Knative; their modes are the platform's.
+MOUNTED = Path("/var/openfaas/secrets")
+# Marks a field that may be in a file for everybody.
+PUBLIC = {"public": True}
 
 
 class Settings(BaseModel):
@@ -76,17 +80,31 @@ class Misconfigured(Exception):
     """The environment does not hold what a settings model asks for; the text lists every gap."""
 
 
-def _from_environment(name: str) -> str | None:
+def _from_environment(name: str, public: bool = False) -> str | None:
     if value := os.environ.get(name):
         return value
-    if path := os.environ.get(f"{name}_FILE"):
+    if named := os.environ.get(f"{name}_FILE"):
         try:
-            return _secret(Path(path)).read_text("utf-8").strip()
+            path = _secret(Path(named))
+            text = path.read_text("utf-8").strip()
+            is_open = not public and _is_open(path.resolve())
         except OSError as problem:
             raise Misconfigured(
-                f"{name}_FILE: expected a readable file, got {path} ({problem.strerror})"
+                f"{name}_FILE: expected a readable file, got {named} ({problem.strerror})"
             ) from None
+        if is_open:
+            raise Misconfigured(
+                f"{name}_FILE: expected a file that others cannot read, got {named}: chmod o-r {named}"
+            )
+        return text
     return None
+
+
+def _is_open(path: Path) -> bool:
+    """Whether every user of the machine can read a file; those of a container's own secrets have no other user."""
+    if path.is_relative_to(MOUNTED):
+        return False
+    return bool(path.stat().st_mode & 0o004) and all(one.stat().st_mode & 0o001 for one in path.parents)
 
 
 def _secret(path: Path) -> Path:
@@ -102,7 +120,8 @@ def read(model: type[S]) -> S:
 
 def read_again(model: type[S]) -> S:
     """The same as it is now: files are read again."""
-    found = {name: _from_environment(name.upper()) for name in model.model_fields}
+    fields = model.model_fields.items()
+    found = {name: _from_environment(name.upper(), field.json_schema_extra is PUBLIC) for name, field in fields}
     try:
         return model.model_validate({name: value for name, value in found.items() if value is not None})
     except ValidationError as problem:

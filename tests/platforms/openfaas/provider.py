@@ -259,6 +259,8 @@ class Provider:
             file = folder / name / name if self.layout == "folder" else folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(self.secrets[name])
+            # In a container this is where the platform mounts it; here it has other users beside it.
+            file.chmod(0o600)
         return folder
 
     def _delete(self, request: Request) -> Response:
