@@ -288,3 +288,8 @@ def test_every_kind_that_kubernetes_lacks_is_brought_by_somebody_named():
 
     assert groups - own == set(deploy.BROUGHT_BY)
 
+
+@pytest.mark.parametrize("one", listed(), ids=lambda one: one.name)
+def test_a_function_that_only_the_installation_calls_has_its_token(one):
+    knows = "installation-token" in one.secrets and "INSTALLATION_TOKEN_FILE" in one.environment
+    assert knows or one.function.caller not in ("broker", "cron", "internal")
