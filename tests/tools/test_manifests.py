@@ -191,6 +191,15 @@ def test_brokers_and_ping_sources_alone_reach_the_relay_which_adds_the_token():
     assert "INSTALLATION_TOKEN_FILE" in {variable["name"] for variable in container["env"]}
 
 
+def test_the_tries_of_an_event_end_in_time_for_the_redrive_of_its_order():
+    # Knative's dispatcher waits twice as long each time, and twice the delay before the first.
+    delay = float(knative.DELIVERY["backoffDelay"].removeprefix("PT").removesuffix("S"))
+    waits = [delay * 2**number for number in range(1, knative.DELIVERY["retry"] + 1)]
+
+    assert "exponential" == knative.DELIVERY["backoffPolicy"]
+    assert 60 < sum(waits) < 120 and max(waits) < 60
+
+
 def test_dispatchers_alone_reach_the_buffer_of_dead_letters():
     policy = documents("broker", "NetworkPolicy")["dead-letters"]["spec"]
     (rule,) = policy["ingress"]

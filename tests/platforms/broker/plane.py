@@ -27,6 +27,7 @@ from tests.platforms.broker.topology import (
 from tests.platforms.programs import find
 from tests.processes import trigger
 from tests.system import System, eventually
+from tools.generate.manifests import knative
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import passed_on
@@ -35,13 +36,13 @@ from tools.local.processes import free_port
 from tools.local.rabbitmq import USER, RabbitMQ
 from triggers.stack import Function, load
 
-# As in the manifests, with shorter waits: an event is tried for six seconds, not for seven minutes.
+# As in the manifests, with fewer tries and shorter waits: an event is tried for six seconds, not for a hundred.
 DELIVERY = {
     "RETRY": "5",
-    "BACKOFF_POLICY": "exponential",
+    "BACKOFF_POLICY": knative.DELIVERY["backoffPolicy"],
     "BACKOFF_DELAY": "100ms",
-    "TIMEOUT": "15s",
-    "PARALLELISM": "10",
+    "TIMEOUT": knative.DELIVERY["timeout"].removeprefix("PT").lower(),
+    "PARALLELISM": knative.PARALLELISM,
 }
 # Otherwise the dispatchers write every reply into their logs, with the data: who ordered what for when.
 LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
