@@ -166,7 +166,7 @@ def test_what_a_version_no_longer_has_is_taken_away_and_what_others_made_is_not(
     deploy(cluster, "down", "--overlay", "openfaas")
 
     assert "left over: ConfigMap/of-an-old-version\n" in came.stdout
-    assert {"made-by-a-controller", "of-somebody-else", "a-secret"} == left - {"kube-root-ca.crt"}
+    assert {"made-by-a-controller", "of-somebody-else", "a-secret"} == left - {"kube-root-ca.crt", "food-orders-dashboard"}
 
 
 def owner(cluster: Cluster) -> dict:
