@@ -48,7 +48,7 @@ DELIVERY = {
 LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
 # What the stories need besides the steps: the way in of clients, cron's functions, health.
 CALLED = {
-    *("auth-registration", "auth-issue-token", "billing-client-create", "billing-balance-add"),
+    *("auth-registration", "auth-issue-token", "auth-revocations", "billing-client-create", "billing-balance-add"),
     *("billing-balance-get", "order-submit", "order-find", "order-flush", "order-redrive"),
     *("notification-list-emails", "notification-missing", "ops-health"),
 }
