@@ -220,11 +220,11 @@ MUTATIONS = (
     ),
     # Who asks
     Mutation(
-        "an expired token is good",
+        "a token that somebody else signed is good",
         "functions/shared/bearer.py",
         '"verify_iat": False}',
-        '"verify_iat": False, "verify_exp": False}',
-        REFUSED, "expired_token",
+        '"verify_iat": False, "verify_signature": False}',
+        REFUSED, "another_key",
     ),
     Mutation(
         "a refresh token opens everything",
