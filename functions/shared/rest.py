@@ -92,6 +92,7 @@ class Route:
     form: bool
     autocommit: bool
     refusal: Callable[[Request, str], Any]
+    media_type: str
     body: type[BaseModel] | None
     gives: Any
     parameters: dict[str, Any]
@@ -121,11 +122,12 @@ def rest(
     form: bool = False,
     autocommit: bool = False,
     refusal: Callable[[Request, str], Any] = simple_refusal,
+    media_type: str = JSON,
 ) -> Callable[[Callable], Callable[[Request], Answer]]:
     """Make a REST method out of a function; see the module's text for its form."""
 
     def decorate(function: Callable) -> Callable[[Request], Answer]:
-        route = _route(function, method, paths, caller, form, autocommit, refusal)
+        route = _route(function, method, paths, caller, form, autocommit, refusal, media_type)
         require(*_needed_settings(route))
 
         def handle(request: Request) -> Answer:
@@ -198,7 +200,7 @@ class _Call:
         values = self._values(caller)
         if self.route.takes_content and (problem := self._wrong_content_type()):
             return problem
-        return _rendered(self._call(values | self._body(caller)))
+        return _rendered(self._call(values | self._body(caller)), self.route.media_type)
 
     def _caller(self) -> Caller | None:
         if self.route.caller not in ROLES:
@@ -308,7 +310,7 @@ def _in_callers_name(body: BaseModel, caller: Caller) -> BaseModel:
     return body.model_copy(update=dict.fromkeys(meant, caller.username)) if meant else body
 
 
-def _rendered(result: Any) -> Answer:
+def _rendered(result: Any, media_type: str) -> Answer:
     response = result if isinstance(result, Response) else Response(result)
     if isinstance(response.body, bytes):
         return response.body, response.status, response.headers or {}
@@ -316,7 +318,7 @@ def _rendered(result: Any) -> Answer:
     if isinstance(body, Timed):
         body = body.at(_operation_time())
     dumped = body.model_dump(by_alias=True) if isinstance(body, BaseModel) else body
-    return json_answer(dumped, response.status, response.headers)
+    return json_answer(dumped, response.status, {"Content-Type": media_type, **(response.headers or {})})
 
 
 def _operation_time() -> str:

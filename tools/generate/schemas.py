@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from functions.order import notice, saga_start
 from functions.shared import events, idempotency
+from functions.shared.answers import JSON
 from functions.shared.rest import FORM, Response, Route, admin_refusal, oauth_refusal
 from schemas.answers import Simple
 from schemas.auth import OAuthError, Tokens
@@ -232,7 +233,11 @@ def _query_fields(route: Route) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     answers = _answers(route.gives)
     fine = [answer for answer in answers if answer is not OAuthError]
-    responses = {"200": _json("Done, or the reason why not.", fine)} | _troubles(route)
+    responses = {"200": _json("Done, or the reason why not.", fine, route.media_type)} | _troubles(route)
+    if route.media_type != JSON:
+        # Health says in its own form that something is down, the gateway in its own that nobody answers.
+        down, away = _json("Down, or not reached.", fine, route.media_type), RESPONSES["Unavailable"]
+        responses["503"] = away | down | {"content": away["content"] | down["content"]}
     if OAuthError in answers:
         responses["400"] = _json("Refused.", [OAuthError])
     return responses
@@ -268,13 +273,13 @@ def _answers(gives: Any) -> list[Any]:
     return [gives]
 
 
-def _json(description: str, bodies: list[Any]) -> dict[str, Any]:
+def _json(description: str, bodies: list[Any], media_type: str = JSON) -> dict[str, Any]:
     if bodies == [bytes]:
         # What goes out as it is: text for Prometheus.
         return {"description": description, "content": {"text/plain": {"schema": {"type": "string"}}}}
     schemas = [_schema_of(body) for body in bodies]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _schema_of(body: Any) -> dict[str, Any]:
