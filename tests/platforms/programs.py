@@ -90,11 +90,13 @@ TABLE = """
     interop-cluster rabbitmq-controller rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/controller/broker
     interop-cluster topology-operator rabbitmq-topology github.com/rabbitmq/messaging-topology-operator {crds}
     interop-cluster cluster-operator rabbitmq-cluster github.com/rabbitmq/cluster-operator/v2 {crds}
+    interop-cluster cert-manager cert-manager platforms/cert-manager {cert-manager}
     interop-cluster netpolicy netpol github.com/np-guard/netpol-analyzer/cmd/netpolicy
     interop-cluster cnpg-operator cloudnative-pg github.com/cloudnative-pg/cloudnative-pg/cmd/manager {cnpg}
 """
 FOLDERS = {
     "crds": "config/crd/bases",
+    "cert-manager": "github.com/cert-manager/cert-manager//deploy/crds",
     "cnpg": "config/crd/bases,config/webhook",
     "networking": "knative.dev/networking//config,knative.dev/caching//config",
     # What KWOK does with its nodes, pods and volumes.
@@ -119,7 +121,9 @@ def place(program: Program) -> Path:
         return CACHE / f"{program.name}-{APT}" / program.name
     if program.module in (TRIXIE, WHEEL):
         return (CACHE / TRIXIE if program.module == TRIXIE else CACHE / program.package) / WITHIN[program.package]
-    pins = (MODULES / program.module / "go.sum").read_bytes()
+    module = MODULES / program.module
+    # Most have no code of their own here.
+    pins = b"".join(path.read_bytes() for path in (module / "go.sum", *sorted(module.glob("*.go"))))
     made_of = pins + program.package.encode() + linker_flags().encode()
     return CACHE / f"{program.name}-{hashlib.sha256(made_of).hexdigest()[:16]}" / program.name
 

@@ -8,6 +8,7 @@ RabbitMQ (rabbitmq.py); for PostgreSQL's instances there is a stand-in (instance
 import json
 import os
 import platform
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +19,12 @@ from tests.platforms.api import webhooks
 from tests.platforms.api.cluster import Cluster, namespace
 from tests.platforms.api.webhooks import LOADER, apply, of_kind
 from tests.platforms.cluster.network import GATEWAY, PODS, SERVICES, Network
+from tests.system import eventually
 from tools.local.children import Child
 from tools.local.environment import ROOT
 
 # Namespaces of the operators, beside those that the webhooks' tests know.
-NAMESPACES = ("rabbitmq-system", "cnpg-system", "openfaas", "openfaas-fn")
+NAMESPACES = ("rabbitmq-system", "cnpg-system", "cert-manager")
 NODES = 4
 NODE_SIZE = {"cpu": "32", "memory": "128Gi", "pods": "110"}
 # What is asked of the pods of the platforms' own: that they are there.
@@ -88,6 +90,9 @@ class Controlled(Cluster):
         self._start_operator("topology-operator", {"metrics-bind-address": "0"}, ENABLE_WEBHOOKS="false")
         self._start_operator("cluster-operator", {"metrics-bind-address": "0"})
         self._start_postgres_operator()
+        # An issuer of the installation's own, which needs nobody outside.
+        self.launch_apart("cert-manager", {})
+        apply(self, [ISSUER])
         self._start_data_path()
 
     def _api_server(self) -> dict[str, object]:
@@ -98,12 +103,13 @@ class Controlled(Cluster):
     def _install(self) -> None:
         self.add_namespaces(*map(namespace, ("default", *webhooks.PLATFORMS, *NAMESPACES)))
         brought = [made for name in ("serving-controller", "kourier", "topology-operator", "cluster-operator",
-                               "cnpg-operator", "kwok") for made in configuration(name)]  # fmt: skip
+                               "cnpg-operator", "cert-manager", "kwok") for made in configuration(name)]  # fmt: skip
         apply(self, of_kind(brought, "CustomResourceDefinition"))
         webhooks.install(self)
         brought += [made for webhook in webhooks.WEBHOOKS for made in configuration(webhook.program)]
-        apply(self, of_kind(brought, "ServiceAccount", "StorageClass"))
-        apply(self, [each for each in of_kind(brought, "Service") if each["metadata"]["name"] not in HOOKED])
+        services = [each for each in of_kind(brought, "ServiceAccount", "Service")
+                    if each["metadata"]["name"] not in HOOKED and each["metadata"]["namespace"] in webhooks.PLATFORMS]
+        apply(self, [*services, *of_kind(brought, "StorageClass")])
         apply(self, [*of_kind(configuration("serving-controller"), "ConfigMap"),
                      *of_kind(configuration("kourier"), "ConfigMap")])  # fmt: skip
         apply(self, [each for each in of_kind(brought, "Deployment") if each["metadata"]["name"] in DEPLOYMENTS])
@@ -178,6 +184,15 @@ class Controlled(Cluster):
             OPERATOR_NAMESPACE="cnpg-system",
             OPERATOR_IMAGE_NAME="registry.example.org/cloudnative-pg:1.27.0",
         )
+        self._mount(CNPG_CERTIFICATE, "cnpg-system", Path("/run/secrets/cnpg.io/webhook"))
+
+    def _mount(self, name: str, where: str, folder: Path) -> None:
+        """Put a Secret into files, as a pod would have it, as soon as it is there."""
+        given = ("secret", name, "--namespace", where)
+        eventually(lambda: self.kubectl("get", *given, "--ignore-not-found"), f"the Secret {name}", 120)
+        folder.mkdir(parents=True, exist_ok=True)
+        for key, value in self.get(*given)["data"].items():
+            (folder / key).write_bytes(b64decode(value))
 
     def _start_data_path(self) -> None:
         """Envoy, configured as net-kourier ships it, and the activator; every address of a pod leads to them.
@@ -243,6 +258,9 @@ def service(name: str, namespace: str, host: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
+ISSUER = {"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": "food"},
+          "spec": {"selfSigned": {}}}  # fmt: skip
+CNPG_CERTIFICATE = "cnpg-webhook-cert"
 CNPG_SERVICE = "cnpg-webhook-service"
 CNPG = [deployment("cnpg-controller-manager", "cnpg-system", {"app.kubernetes.io/name": "cloudnative-pg"})]
 HOOKED = {webhook.service for webhook in webhooks.WEBHOOKS}
@@ -262,7 +280,7 @@ def knative(name: str, namespace: str = "knative-serving") -> dict[str, str]:
 def configuration(name: str) -> list[dict[str, Any]]:
     """The manifests that a program is installed with."""
     text = programs.configuration(programs.named(name)).read_text("utf-8")
-    return [each for each in yaml.load_all(text, LOADER) if each]
+    return [each for each in yaml.load_all(text, LOADER) if each and "kind" in each]
 
 
 def node(number: int) -> dict[str, Any]:
