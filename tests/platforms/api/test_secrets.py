@@ -15,7 +15,7 @@ from tests.platforms.api.manifests import overlays
 from tools.local.environment import ROOT
 
 INSTALLER = "system:serviceaccount:food:installer"
-OTHERS = {"food-db-app", "rabbitmq-default-user", "basic-auth"}  # for others to make
+OTHERS = {"food-db-app", "rabbitmq-default-user", "basic-auth", "public-host-tls"}  # for others to make
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "tools" / "cluster_secrets.py").exists(), reason="there is no tools/cluster_secrets.py to run"

@@ -166,7 +166,7 @@ def of_openfaas() -> list[Document]:
 
 def _gateway() -> list[Document]:
     from_here = {"hostname": HOST, "allowedRoutes": {"namespaces": {"from": "Same"}}}
-    tls = {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": TLS_SECRET}]}
+    tls = {"mode": "Terminate", "certificateRefs": [{"group": "", "kind": "Secret", "name": TLS_SECRET}]}
     listeners = [
         {"name": "http", "port": 80, "protocol": "HTTP", **from_here},
         {"name": "https", "port": 443, "protocol": "HTTPS", "tls": tls, **from_here},
