@@ -96,7 +96,7 @@ interop-api: bootstrap ## apply the manifests to a real Kubernetes API server wi
 
 interop-cluster: bootstrap ## deploy, upgrade and undeploy where the platforms' controllers work, without nodes (root; builds them once: an hour)
 	@$(PYTHON) -m tests.platforms.programs interop-api interop-cluster
-	@unshare --net --mount $(PYTHON) -m pytest $(args) tests/platforms/cluster
+	@unshare --net --mount --pid --fork --kill-child --mount-proc $(PYTHON) -m pytest $(args) tests/platforms/cluster
 
 bench: bootstrap ## measure the running system (soak=30: minutes; ended=1000000: orders; args="--only burst,closed --runs 3")
 	@$(PYTHON) -m tools.bench $(call flag,soak) $(call flag,ended) $(args)
