@@ -78,7 +78,7 @@ deploy: bootstrap ## put an overlay of k8s/overlays on the cluster of kubectl (o
 kind: bootstrap ## a cluster of kind with all that is needed, and `small` on it (with docker, kind and kubectl)
 	@k8s/kind/kind.sh
 
-rotate: bootstrap ## change a secret of the installation on the cluster (secret=database|jwt|oauth-client|token step=begin|switch|finish)
+rotate: bootstrap ## change a secret of the installation on the cluster (secret=database, jwt, oauth-client or token; step=begin, switch or finish)
 	@$(PYTHON) -m tools.rotate $(secret) $(step)
 
 undeploy: bootstrap ## take it away again, the data not (overlay=production host= everything=1)

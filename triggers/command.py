@@ -35,7 +35,8 @@ def _answer(model: type[Settings], text: str) -> None:
             with formatter.section("Environment"):
                 formatter.write_dl([_variable(name, field) for name, field in model.model_fields.items()])
 
-    Process(None, help=text, callback=lambda: None)()
+    # click fills paragraphs anew, but for those that begin with this mark: ours are broken as they are meant.
+    Process(None, help=text.replace("\n\n", "\n\n\b\n"), callback=lambda: None)()
 
 
 def _variable(name: str, field: FieldInfo) -> tuple[str, str]:

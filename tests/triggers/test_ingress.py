@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -272,14 +273,17 @@ def test_help_tells_what_a_process_is_for(name):
     ],
 )
 def test_help_names_the_environment_with_meaning_and_default(name, variables):
-    lines = run(f"triggers.{name}", "--help").stdout.partition("Environment:\n")[2].splitlines()
-    assert {*variables} <= {line.split()[0] for line in lines}
-    assert all(line.endswith("(required)") or "(default " in line for line in lines)
+    text = run(f"triggers.{name}", "--help").stdout.partition("Environment:\n")[2]
+    entries = dict(re.findall(r"^  ([A-Z_]+)\s+(.+?)(?=^  [A-Z_]|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert {*variables} <= set(entries)
+    assert all(len(meaning) > 10 for meaning in entries.values())
+    assert "[required]" in entries.get("INSTALLATION_TOKEN", "[required]")
+    assert "[default: 127.0.0.1]" in entries["HOST"]
 
 
-def test_arguments_that_no_process_takes_are_told_in_one_line():
+def test_arguments_that_no_process_takes_are_refused():
     answer = run("triggers.cron", "now")
-    assert (1, "expected no arguments, got now; --help tells the environment\n") == (answer.returncode, answer.stderr)
+    assert (2, "Error: Got unexpected extra argument (now)") == (answer.returncode, answer.stderr.splitlines()[-1])
 
 
 def test_everything_that_is_wrong_with_the_environment_is_told_in_one_line():
