@@ -204,6 +204,16 @@ def alive(status: dict) -> list[str]:
     return [name for name, (pid, start) in known.items() if start_time(pid) == start]
 
 
+def parent_of(pid: int) -> int:
+    """Whoever has forked it."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def environment_of(pid: int) -> list[bytes]:
+    """What a program was started with; a fork shows its parent's."""
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
 def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(run: Run):
     killed = run.start()
     status = run.status
@@ -212,6 +222,7 @@ def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(ru
     assert answers(status["gateway"] + "/health")
 
     billing = status["processes"]["billing"][0]
+    assert b"MALLOC_ARENA_MAX=2" in environment_of(parent_of(billing)), "what has been freed stays with the process"
     os.kill(billing, signal.SIGKILL)
     assert wait_until(lambda: run.status["processes"].get("billing", [billing])[0] != billing, 20)
 

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from multiprocessing.context import ForkServerProcess
+from multiprocessing.context import BaseContext, ForkServerProcess
 from pathlib import Path
 
 from tools.local.environment import MEMORY, ROOT
@@ -17,16 +17,21 @@ from tools.local.environment import MEMORY, ROOT
 PRELOADED = ["tools.local.preloaded"]
 
 
+def fork_server() -> BaseContext:
+    """What every process here is forked by; whoever comes first starts it, so all must ask for it here."""
+    # The C library reads these at the start of a program, and a fork starts none.
+    os.environ |= MEMORY
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
 class Fork:
     """A running process, with the words of subprocess.Popen."""
 
     def __init__(self, module: str, arguments: Sequence[str], environment: dict[str, str], log: Path, name: str):
-        # The C library reads these at the start of a program, and a fork starts none.
-        os.environ |= MEMORY
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         target = (module, [*arguments], environment, str(log), name)
-        self._process: ForkServerProcess = context.Process(target=_run, args=target, name=name, daemon=False)
+        self._process: ForkServerProcess = fork_server().Process(target=_run, args=target, name=name, daemon=False)
         self._process.start()
         self.pid = self._process.pid
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.local.environment import ROOT
+from tools.local.forks import fork_server
 from tools.local.installation import Installation
 from tools.local.processes import start_time, wait_until
 
@@ -92,8 +93,7 @@ class Watchdog:
     """A process that does nothing as long as this one lives, and ends what is left when it is killed."""
 
     def __init__(self, installation: Installation):
-        context = multiprocessing.get_context("forkserver")
-        self._process = context.Process(target=_outlive, args=(installation,), name="watchdog", daemon=True)
+        self._process = fork_server().Process(target=_outlive, args=(installation,), name="watchdog", daemon=True)
         self._process.start()
 
     @property
