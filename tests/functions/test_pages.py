@@ -1,6 +1,5 @@
 """Lists come in pages: a thousand without being asked, any part of them when asked for."""
 
-import uuid
 
 import pytest
 
@@ -99,6 +98,6 @@ def test_a_page_that_is_none_is_refused_in_a_query_too(administered, path, query
     assert (400, True) == (answer.status, "expected" in answer.json["message"])
 
 
-@pytest.mark.parametrize("query", ["", "?", "?nosuch=1", f"?{uuid.uuid4().hex}", "?page=0&page=x"])
+@pytest.mark.parametrize("query", ["", "?", "?nosuch=1", "?33cd6a33", "?page=0&page=x"])
 def test_what_a_query_says_beside_it_is_ignored(administered, query):
     assert 200 == administered("/roles" + query).status
