@@ -137,11 +137,12 @@ class BookingCourier(AfterKitchen, type="delivery.bookingCourier"):''',
     image: ${REGISTRY:-registry.example.org/food}/kitchen-cook:${VERSION:-0.1.0}
     build_args: {NAME: kitchen-cook}
     labels: *warm
-    secrets: [kitchen-database-url]
+    secrets: [kitchen-database-url, installation-token]
     environment:
       FUNCTION_SOURCE: functions/kitchen/cook.py
       FUNCTION_TARGET: cook
       DATABASE_URL_FILE: /var/openfaas/secrets/kitchen-database-url
+      INSTALLATION_TOKEN_FILE: /var/openfaas/secrets/installation-token
     annotations:
       caller: broker
       topic: homework.arch.kitchen.cook

@@ -20,6 +20,7 @@ from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
 from tools.local.processes import is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
+from tools.private_files import write_private
 from tools.role_url import role_url
 from triggers.stack import DEAD_LETTERS, load
 
@@ -81,7 +82,7 @@ class OpenFaaS:
         self.secrets = directory / "secrets"
         self.secrets.mkdir(parents=True)
         for name, text in _secrets(secrets, database).items():
-            (self.secrets / name).write_text(text)
+            write_private(self.secrets / name, text)
         self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
         self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}", sent) for sent in (OURS, {}))
         self.openfaas = Http(GATEWAY)
