@@ -6,6 +6,7 @@ and nobody knows whether it arrived: so one that was idle for half that time is 
 With the standard library's client: a call takes half of urllib3's time, and it is loaded in a fraction of that.
 """
 
+import select
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
@@ -82,7 +83,7 @@ class Connections:
                 connection, since = idle.pop()
             except IndexError:
                 return None
-            if time.monotonic() - since <= LONGEST_IDLE:
+            if time.monotonic() - since <= LONGEST_IDLE and not _is_dropped(connection):
                 return connection
             connection.close()
 
@@ -93,6 +94,13 @@ class Connections:
         connection.connect()
         connection.sock.settimeout(self._read_seconds)
         return connection
+
+
+def _is_dropped(connection: HTTPConnection) -> bool:
+    """Whether the server has closed it meanwhile: between two requests nothing else can be there to be read."""
+    waiting = select.poll()
+    waiting.register(connection.sock, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 _target = cache(Target.of)

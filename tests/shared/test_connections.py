@@ -1,6 +1,7 @@
 """Connections are kept for the next call, but not those that a server is about to close."""
 
 import re
+import socket
 import socketserver
 import threading
 import time
@@ -26,7 +27,8 @@ class OneAnswer(socketserver.StreamRequestHandler):
         while self.rfile.readline().strip():
             pass
         self.wfile.write(self.server.answer)
-        self.rfile.readline()
+        if self.server.waits:
+            self.rfile.readline()
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -34,7 +36,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), OneAnswer)
-        self.answer, self.requests = ANSWER, []
+        self.answer, self.requests, self.waits = ANSWER, [], True
         self.address = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -91,3 +93,14 @@ def test_whoever_is_not_reached_is_named(url):
     address = url.format(port=free_port())
     with pytest.raises(NoAnswer, match=re.escape(address)):
         Connections(5, 5).request("POST", address)
+
+
+def test_a_connection_that_its_server_has_closed_meanwhile_is_not_used_again(server):
+    server.waits = False
+    kept = Connections(5, 5)
+    assert 204 == kept.request("POST", server.address).status
+    ((connection, _),) = kept._idle[next(iter(kept._idle))]
+    # The end of the stream is there to be read: the server has hung up.
+    assert b"" == connection.sock.recv(1, socket.MSG_PEEK)
+
+    assert 204 == kept.request("POST", server.address).status

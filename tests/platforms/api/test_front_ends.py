@@ -72,6 +72,8 @@ def test_kn_applies_every_service_that_is_shipped_and_changes_nothing(applied, t
         applied.cluster.run("kn", "service", "apply", "--filename", file, "--no-wait", "--namespace", "food")
         after = applied.cluster.get("ksvc", name, "--namespace", "food")
         assert (before["spec"], before["metadata"]["generation"]) == (after["spec"], after["metadata"]["generation"])
+    # kn keeps what it has applied in the same annotation as kubectl.
+    applied.cluster.kubectl("apply", "--kustomize", applied.folder)
     assert shipped
 
 

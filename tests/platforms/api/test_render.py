@@ -40,7 +40,9 @@ def test_without_a_wish_it_is_the_overlay_with_jobs_named_by_their_content(clust
     assert without_names(made) == without_names(manifests.documents(overlays.OVERLAYS / "small"))
 
 
-def test_a_second_version_is_taken_beside_the_first(cluster):
+@pytest.mark.parametrize("applied", [None], ids=["nothing"], indirect=True)
+def test_a_second_version_is_taken_beside_the_first(applied):
+    cluster = applied.cluster
     for version in ("1.0.0", "1.0.1"):
         documents = render(cluster, "openfaas", "--version", version)
         cluster.add_namespaces(*(each for each in documents if each["kind"] == "Namespace"))

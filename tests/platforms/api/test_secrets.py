@@ -34,7 +34,7 @@ def mounted(part) -> set[str]:
 
 def made(applied: Applied) -> dict[str, dict]:
     secrets = applied.cluster.get("secrets", "--namespace", "food")["items"]
-    return {each["metadata"]["name"]: each["data"] for each in secrets}
+    return {each["metadata"]["name"]: each.get("data", {}) for each in secrets}
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pathlib import Path
 import pika
 import urllib3
 
+from functions.shared.retry_policy import KNATIVE_WORKERS
 from tests.platforms.broker.topology import (
     BROKER,
     EXCHANGE,
@@ -42,7 +43,7 @@ DELIVERY = {
     "BACKOFF_POLICY": knative.DELIVERY["backoffPolicy"],
     "BACKOFF_DELAY": "100ms",
     "TIMEOUT": knative.DELIVERY["timeout"].removeprefix("PT").lower(),
-    "PARALLELISM": knative.PARALLELISM,
+    "PARALLELISM": str(KNATIVE_WORKERS),
 }
 # Otherwise the dispatchers write every reply into their logs, with the data: who ordered what for when.
 LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
