@@ -32,6 +32,10 @@ class Uncertain(Unavailable):
     """The connection broke when a commit was on its way: nobody knows whether it was done."""
 
 
+class Outdated(Unavailable):
+    """A table has changed under a prepared statement, or the statement is gone: a new connection knows."""
+
+
 class NotLetIn(Unavailable):
     """PostgreSQL knows another password; while it is changed, another of the addresses may have it."""
 
@@ -61,8 +65,9 @@ def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
         return Conflict(message)
     if code in {"28P01", "28000"}:
         return NotLetIn(message)
-    # The last two: a table has changed under a prepared statement, or the statement is gone; a new connection knows.
-    if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"} or code in {"0A000", "26000"}:
+    if code in {"0A000", "26000"}:
+        return Outdated(message)
+    if code[:2] in {"08", "25", "28", "53", "57", "58", "3D"}:
         return Unavailable(message)
     return Refused(f"{message} ({code})")
 
@@ -139,6 +144,9 @@ class Database:
         except pg8000.native.DatabaseError as problem:
             error = _sorted_error(problem)
             self.broken = isinstance(error, Unavailable)
+            if isinstance(error, Outdated):
+                # Those that wait know the table as it was, too.
+                pool.close()
             raise error from problem
         except BROKEN as problem:
             self.broken = True

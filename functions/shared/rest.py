@@ -279,8 +279,8 @@ class _Call:
             try:
                 with self._connected() as db:
                     return self.function(**values, **{name: db})
-            except database.Conflict:
-                # Another request was first; what it did is seen by the next try.
+            except (database.Conflict, database.Outdated):
+                # Another request was first, or a table has changed: what that did is seen by the next try.
                 if not tries_left:
                     raise
 

@@ -198,6 +198,8 @@ class OnKnative(System):
         self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
+        # Replies that Knative's dispatchers send come without a token, as to Knative's own ingress.
+        self.our_ingress.environment["INSTALLATION_TOKEN"] = "off"
 
     @property
     def processes(self) -> list[Child]:
