@@ -13,7 +13,7 @@ import yaml
 from urllib3.exceptions import HTTPError
 
 from tests.platforms.images.containers import REGISTRY, Container, Failed, Image
-from tests.system import Http, Rows, eventually
+from tests.system import OURS, Http, Rows, eventually
 from tools.image.assemble import assemble, contents, names
 from tools.image.build import DOCKERFILE, tag
 from tools.local.children import answers
@@ -21,7 +21,7 @@ from tools.local.environment import ROOT
 from tools.migrate import create_database
 from triggers.stack import load
 
-STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+STRUCTURED = {"Content-Type": "application/cloudevents+json", **OURS}
 MEBIBYTE = 1024 * 1024
 # What the event loop has for itself: names are looked up by threads.
 OF_THE_LOOP = 4
@@ -56,7 +56,7 @@ def test_an_image_is_small_and_most_of_it_is_shared(images, capsys):
 
 def test_a_functions_image_holds_its_own_code_and_no_neighbours(images):
     found = images["billing-withdraw"].files("app")
-    assert {"functions/billing/withdraw.py", "functions/billing/__init__.py"} == {
+    assert {f"functions/billing/{name}.py" for name in ("withdraw", "locks", "__init__")} == {
         name for name in found if not name.startswith(("functions/shared/", "schemas/")) and name.count("/") == 2
     }
     assert {"functions", "schemas", "start", "triggers"} == {name.partition("/")[0] for name in found}
@@ -109,7 +109,7 @@ def test_an_image_is_called_as_stack_yml_calls_it():
 
 def test_the_base_is_pinned_by_version():
     dockerfile = (ROOT / "tools" / "image" / "Dockerfile").read_text()
-    assert re.search(r"^ARG BASE=python:\d+\.\d+\.\d+-slim-\w+$", dockerfile, re.M)
+    assert re.search(r"^ARG BASE=python:\d+\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64}$", dockerfile, re.M)
     assert {"${BASE}", "libraries"} == set(re.findall(r"^FROM (\S+)", dockerfile, re.M))
 
 
@@ -167,8 +167,9 @@ def test_a_function_answers_its_event_on_the_port_that_it_is_told(images, mounte
 
 
 def test_a_function_knows_its_own_source_where_the_platform_does_not_tell(images, mounted, start):
-    address = variables_of("billing-withdraw")["DATABASE_URL_FILE"]
-    assert 200 == http(start(images["billing-withdraw"], mounted, DATABASE_URL_FILE=address)).get("/_/ready").status
+    source = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
+    rest = {name: value for name, value in variables_of("billing-withdraw").items() if name not in source}
+    assert 200 == http(start(images["billing-withdraw"], mounted, **rest)).get("/_/ready").status
 
 
 def test_a_function_without_its_secret_says_so_and_ends(images, mounted):
@@ -282,7 +283,7 @@ def test_every_trigger_starts_from_their_image_and_tells_its_environment(images,
 
 def test_the_image_of_the_triggers_says_what_it_can_start(images, mounted):
     done = images["triggers"].run(mounted)
-    assert "expected one of gateway|ingress|dispatcher|connector|cron; got nothing\n" == done.stderr
+    assert "expected one of buffer|connector|cron|dispatcher|gateway|ingress|relay; got nothing\n" == done.stderr
 
 
 def test_the_jobs_migrate_an_empty_database_and_audit_it(images, installation, postgres):
