@@ -2,8 +2,11 @@
 
 import json as json_module
 import os
+import shutil
+import tempfile
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,20 @@ def install_tests(directory: Path) -> Path:
     write_private(directory / installing.TOKEN, TOKEN)
     install(directory)
     return directory
+
+
+@contextmanager
+def own_directory(prefix: str, keep: bool = False) -> Iterator[Path]:
+    """A directory that PostgreSQL's own user can reach; with `keep` it stays, and its logs are named."""
+    made = Path(tempfile.mkdtemp(prefix=prefix))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        if keep:
+            print(f"logs: {made / 'system' / 'logs'}")
+        else:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 class Answer:

@@ -2,18 +2,15 @@
 
 import json
 import random
-import shutil
 import subprocess
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.toxiproxy import Toxiproxy
-from tests.system import Rows, System
+from tests.system import Rows, System, own_directory
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import ROOT
@@ -134,16 +131,10 @@ class World:
 @contextmanager
 def running(keep: bool, old: str | None, seed: int) -> Iterator[World]:
     """A world of its own for as long as it is needed; with `keep` its logs stay."""
-    directory = Path(tempfile.mkdtemp(prefix="food-chaos-"))
-    directory.chmod(0o755)
-    world = World(directory, old, seed)
-    remove: Callable[[], None] = partial(shutil.rmtree, directory, ignore_errors=True)
-    try:
-        world.start()
-        yield world
-    finally:
-        world.stop()
-        if keep:
-            print(f"logs: {directory / 'system' / 'logs'}")
-        else:
-            remove()
+    with own_directory("food-chaos-", keep) as directory:
+        world = World(directory, old, seed)
+        try:
+            world.start()
+            yield world
+        finally:
+            world.stop()

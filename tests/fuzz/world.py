@@ -1,8 +1,6 @@
 """The system that is sent everything: its own servers, clients, an administrator, a look at all of its tables."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 from tests.clients import API
 from tests.fuzz.inputs import EATER, GUEST
 from tests.fuzz.watchdog import Process, Watchdog
-from tests.system import OURS, System, wait_until
+from tests.system import OURS, System, own_directory, wait_until
 from tools.install import owners
 from tools.local.postgres import Postgres
 from tools.local.processes import free_port
@@ -125,15 +123,10 @@ class World:
 @contextmanager
 def running(keep: bool) -> Iterator[World]:
     """A world of its own for as long as it is needed; with `keep` its logs stay."""
-    directory = Path(tempfile.mkdtemp(prefix="food-fuzz-"))
-    directory.chmod(0o755)
-    world = World(directory)
-    try:
-        world.start()
-        yield world
-    finally:
-        world.stop()
-        if keep:
-            print(f"logs: {directory / 'system' / 'logs'}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+    with own_directory("food-fuzz-", keep) as directory:
+        world = World(directory)
+        try:
+            world.start()
+            yield world
+        finally:
+            world.stop()
