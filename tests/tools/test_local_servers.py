@@ -152,9 +152,11 @@ def test_times_are_utc_and_texts_utf8(postgres: Postgres):
 
 def test_confirmed_message_survives_a_kill(rabbitmq: RabbitMQ):
     with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
+        connection.channel().queue_declare("kept", durable=True)
+    rabbitmq.restart()  # Mnesia writes a new queue to disk moments later, a confirmed message at once
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq.url)) as connection:
         channel = connection.channel()
         channel.confirm_delivery()
-        channel.queue_declare("kept", durable=True)
         channel.basic_publish("", "kept", b"food", pika.BasicProperties(delivery_mode=2))
     rabbitmq.kill()
     rabbitmq.start()

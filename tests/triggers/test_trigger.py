@@ -130,6 +130,8 @@ def test_what_rabbitmq_refuses_to_take_brings_the_event_back_until_it_is_taken(b
         broker.publish("a")
         await until(lambda: len(broker.one.calls) >= 3, "the event again and again")
         broker.channel.queue_purge(queue)
+        # Given back, an event is nowhere here for a moment: only its reply says that it was taken.
+        await until(lambda: broker.waiting(queue), "the reply")
         await stage.settled("a")
 
     played(broker, story)
@@ -146,6 +148,8 @@ def test_a_refusal_that_stays_is_no_storm_of_calls(broker, monkeypatch):
         first, *_, last = await until(lambda: broker.one.calls[3:] and broker.one.calls, "four calls")
         assert last.at - first.at >= 1.4
         broker.channel.queue_purge(queue)
+        # Given back, an event is nowhere here for a moment: only its reply says that it was taken.
+        await until(lambda: broker.waiting(queue), "the reply")
         await stage.settled("a")
 
     played(broker, story)
