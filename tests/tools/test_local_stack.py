@@ -99,7 +99,7 @@ def test_gateway_gets_no_server_address(environment: Environment):
     assert not {"AMQP_URL", "DATABASE_URL"} & environment.of_trigger("gateway", 8000).keys()
 
 
-def test_everything_that_is_wrong_with_the_environment_is_told_at_once(monkeypatch: pytest.MonkeyPatch):
+def test_everything_that_is_wrong_with_the_environment_is_reported_at_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("GATEWAY_PORT", "http")
     monkeypatch.setenv("BROKER_PORT", "65001")
     monkeypatch.setenv("AMQP_URL", "http://127.0.0.1")
@@ -174,7 +174,9 @@ class Run:
     def start(self) -> subprocess.Popen:
         command = [sys.executable, "-m", "tools.local", "run"]
         with self.said.open("w") as file:
-            started = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=file, stderr=file)
+            started = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=file, stderr=file, start_new_session=True
+            )
         ready = wait_until(lambda: "\nReady" in self.said.read_text() or started.poll() is not None, 120)
         assert ready and started.poll() is None, self.said.read_text()
         return started
@@ -255,6 +257,15 @@ def test_what_a_killed_run_and_its_killed_watchdog_leave_is_found_and_ended_by_s
     assert run.command("stop").stdout == f"nothing runs in {run.directory}\n"
 
 
+def test_a_signal_to_the_whole_process_group_leaves_nothing(run: Run):
+    stopped = run.start()
+    status = run.status
+    # Ends the fork server and the watchdog as well, before anybody could ask them.
+    os.killpg(stopped.pid, signal.SIGTERM)
+    assert stopped.wait(60) == 0
+    assert alive(status) == []
+
+
 def watchdogs(supervisor: int) -> list[int]:
     """Forked from the fork server of a supervisor, and named by nobody: what is no process of run.json."""
     servers = _children(supervisor)
@@ -269,7 +280,7 @@ def _name(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
-def test_taken_port_is_told_before_anything_starts(run: Run):
+def test_taken_port_is_reported_before_anything_starts(run: Run):
     port = int(run.environment["GATEWAY_PORT"])
     with socket.create_server(("127.0.0.1", port)):
         refused = run.command("run")

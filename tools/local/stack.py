@@ -135,6 +135,8 @@ class Stack:
         for together in self.plan.stop_order:
             for late in children.stop(together):
                 say(f"{late} did not stop within {children.PATIENCE} s and was killed: see {self.installation.logs}")
+        # A signal to the whole process group ends the fork server too, and with it what is known here of its forks.
+        end_leftovers(self.installation.status())
         for server in filter(None, (self.rabbitmq, self.postgres)):
             server.stop()
         self.installation.run_file.unlink(missing_ok=True)
