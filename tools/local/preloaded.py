@@ -1,13 +1,20 @@
-"""What the processes of the local system have in common; importing it reads no setting and starts nothing."""
+"""What the processes of the local system have in common; importing it reads no setting and starts nothing.
+
+The servers too: what is imported here is in memory once, and not once in each of a dozen processes.
+"""
 
 import gc
+
+import uvloop  # noqa: F401
 
 import functions.shared.bearer
 import functions.shared.call
 import functions.shared.cron
 import functions.shared.rest
 import functions.shared.step  # noqa: F401
+import schemas.events
 import schemas.order  # noqa: F401
+import triggers.serve_owner  # noqa: F401
 
 # Pages of objects that are looked at by the garbage collector are copied: it leaves these alone.
 gc.collect()
