@@ -8,7 +8,6 @@ A function elsewhere (--url) wants its installation's token: INSTALLATION_TOKEN,
 """
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,7 +29,8 @@ from tools.local.installation import DATABASE, Installation
 from tools.local.processes import StartFailed, free_port, last_lines, wait_until
 from tools.local.settings import LocalSettings
 from tools.migrate import MigrationFailed, connected, create_database, migrate
-from tools.targets import NotFound, installation_headers
+from tools.targets import NotFound, TargetSettings, installation_headers
+from tools.targets import broker as broker_address
 from triggers.stack import PREFIX, Function, Unknown, by_event
 
 SOURCE = "/injector"
@@ -107,7 +107,7 @@ def difference(before: Snapshot, after: Snapshot) -> list[str]:
 def function_and_database(function: Function, url: str | None) -> Iterator[tuple[str, str | None]]:
     """The addresses of the function and of the database, started here if nothing runs."""
     running = Installation.from_environment().running() or {}
-    database = os.environ.get("ADMIN_DATABASE_URL") or running.get("database")
+    database = TargetSettings.now().admin_database_url or running.get("database")
     if url:
         yield url, database
     elif running:
@@ -185,12 +185,8 @@ def describe(answer: urllib3.BaseHTTPResponse) -> str:
 
 
 def through_broker(event: str) -> urllib3.BaseHTTPResponse:
-    """Post to the broker's ingress. Raises StartFailed where there is none."""
-    running = Installation.from_environment().running() or {}
-    broker = os.environ.get("BROKER_URL") or running.get("broker")
-    if not broker:
-        raise StartFailed("--broker: expected a running system (make run) or BROKER_URL, found neither")
-    return post(broker, event)
+    """Post to the broker's ingress. Raises NotFound where there is none."""
+    return post(broker_address(), event)
 
 
 def inject(function: Function, event: str, url: str | None, broker: bool, say: Callable[[str], None]) -> int:

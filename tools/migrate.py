@@ -11,7 +11,6 @@ not be a superuser, but has to own the database and be allowed to create roles.
 import hashlib
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,9 @@ from urllib.parse import unquote, urlsplit
 
 import click
 from pg8000.native import Connection, DatabaseError, Error, identifier, literal
+from pydantic import Field
 
+from functions.shared.settings import Misconfigured, Settings, read_again
 from tools.install import FUNCTIONS, SHARED, owners
 from tools.role_url import role_url
 
@@ -65,6 +66,29 @@ SCHEMA = """
     ALTER DEFAULT PRIVILEGES IN SCHEMA {owner} GRANT USAGE, SELECT ON SEQUENCES TO {owner};
     REVOKE ALL ON {owner}.migrations FROM {owner};
 """
+
+
+class DatabaseOfAll(Settings):
+    """The database as its administrator has it; the second variable is what others call theirs."""
+
+    admin_database_url: str | None = Field(
+        default=None, pattern=r"^postgres(ql)?://", description="PostgreSQL address of the administrator"
+    )
+    database_url: str | None = Field(
+        default=None, pattern=r"^postgres(ql)?://", description="the same, if ADMIN_DATABASE_URL is not set"
+    )
+
+    @property
+    def url(self) -> str | None:
+        """The address, if there is one."""
+        return self.admin_database_url or self.database_url
+
+
+class MigrationSettings(DatabaseOfAll):
+    """What a migration reads from its environment."""
+
+    secrets_dir: Path = Field(description="directory that python -m tools.install has filled")
+    role_connections: int = Field(default=-1, ge=-1, description="connections that a role may have; -1: any number")
 
 
 class MigrationFailed(Exception):
@@ -276,30 +300,20 @@ def _text(problem: BaseException) -> str:
 def main(create: bool) -> None:
     """See the module's text."""
     try:
-        url, secrets = _settings()
+        settings = read_again(MigrationSettings)
+        if not (url := settings.url):
+            raise MigrationFailed("ADMIN_DATABASE_URL is not set: PostgreSQL address of the administrator")
         if create:
             create_database(url)
-        passwords = json.loads((secrets / "roles.json").read_text())
-        limit = int(os.environ.get("ROLE_CONNECTIONS", "-1"))
-        admin_password = (secrets / "admin-password").read_text()
+        passwords = json.loads((settings.secrets_dir / "roles.json").read_text())
+        admin_password = (settings.secrets_dir / "admin-password").read_text()
+        limit = settings.role_connections
         done = migrate(url, passwords, admin_password=admin_password, role_connections=limit)
-    except ValueError:
-        sys.exit(f"ROLE_CONNECTIONS: expected a number, got {os.environ.get('ROLE_CONNECTIONS')}")
     except OSError as problem:
         sys.exit(f"{problem.filename}: {problem.strerror}; `python -m tools.install` fills SECRETS_DIR")
-    except MigrationFailed as problem:
+    except (MigrationFailed, Misconfigured) as problem:
         sys.exit(str(problem))
     click.echo("\n".join(done) or "nothing to do")
-
-
-def _settings() -> tuple[str, Path]:
-    url = os.environ.get("ADMIN_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    secrets = os.environ.get("SECRETS_DIR")
-    if not url or not secrets:
-        raise MigrationFailed(
-            "ADMIN_DATABASE_URL (an administrator's postgresql:// address) and SECRETS_DIR have to be set"
-        )
-    return url, Path(secrets)
 
 
 if __name__ == "__main__":

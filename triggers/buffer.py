@@ -8,6 +8,8 @@ Knative's dispatchers send no token, so whoever reaches this process is taken fo
 network policy as in k8s/broker.
 """
 
+from pydantic import Field
+
 from triggers.amqp import Link, Message
 from triggers.asgi import Scope
 from triggers.command import settings_for
@@ -22,7 +24,7 @@ class BufferSettings(IngressSettings, DispatcherSettings):
     """What the buffer reads from its environment."""
 
     exchange_name: str = "food.buffer"
-    port: int = 8003
+    port: int = Field(default=8003, ge=1, le=65535, description="port to listen on")
 
 
 class Buffer(Ingress):

@@ -17,20 +17,16 @@ from pydantic import Field
 
 from functions.shared.settings import read
 from functions.shared.telemetry import metrics
-from functions.shared.telemetry.metrics import WorkerSettings
 from triggers.command import settings_for
 from triggers.functions import Functions, loaded
-from triggers.server import serve
+from triggers.server import ServerSettings, serve
 
 
-class FunctionSettings(WorkerSettings):
-    """Which function, and how it is served; the names are the framework's."""
+class FunctionSettings(ServerSettings):
+    """Which function; the names are the framework's."""
 
     function_source: str = Field(description="the function's file")
     function_target: str = Field(description="the function's name in it")
-    host: str = Field(default="127.0.0.1", description="address to listen on")
-    port: int = Field(default=8080, ge=1, le=65535, description="port to listen on")
-    threads: int = Field(default=8, ge=1, description="requests at a time")
 
 
 def app() -> Functions:
@@ -46,11 +42,11 @@ def main() -> None:
     made = app()  # what is wrong is reported once, here
     gc.freeze()
     gc.enable()
+    where = {"host": settings.host, "port": settings.port}
     if settings.workers > 1:
-        where = {"host": settings.host, "port": settings.port}
         serve("triggers.serve_function:app", **where, workers=settings.workers, factory=True)
     else:
-        serve(made, host=settings.host, port=settings.port)
+        serve(made, **where)
 
 
 if __name__ == "__main__":

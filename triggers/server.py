@@ -6,14 +6,24 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import uvicorn
+from pydantic import Field
 
 from functions.shared.telemetry import traces
+from functions.shared.telemetry.metrics import WorkerSettings
 from triggers.command import check_port
 from triggers.http_server import LimitedProtocol, allow_files
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
 KEEP_ALIVE = 120
 GRACE = 12
+
+
+class ServerSettings(WorkerSettings):
+    """How functions are served."""
+
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=1, le=65535, description="port to listen on")
+    threads: int = Field(default=8, ge=1, description="requests at a time")
 
 
 def serve(

@@ -13,12 +13,13 @@ from tools.local.processes import free_port
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
     port = free_port()
-    command = [sys.executable, "-m", "triggers.serve_owner", "--owner", "pay", "--port", str(port)]
     process = child(
         "pay",
-        command,
+        [sys.executable, "-m", "triggers.serve_owner"],
         tmp_path_factory.mktemp("host"),
         f"http://127.0.0.1:{port}/_/health",
+        OWNER="pay",
+        PORT=str(port),
         DATABASE_URL=f"postgresql://pay@127.0.0.1:{free_port()}/nothing",
     )
     start(process)
@@ -49,21 +50,22 @@ def test_other_paths_are_404(http, path):
     assert (404, {"error": "expected /function/<name>"}) == ((answer := http.get(path)).status, answer.json)
 
 
-def test_an_unknown_owner_is_told_those_that_there_are():
-    answer = run("triggers.serve_owner", "--owner", "nobody", "--port", "20001")
+def test_an_unknown_owner_is_answered_with_those_that_there_are():
+    answer = run("triggers.serve_owner", OWNER="nobody", PORT=20001)
     assert 1 == answer.returncode
     (line,) = answer.stderr.splitlines()
-    assert line.startswith("--owner: expected one of auth, order, pay, billing, ") and line.endswith("; got nobody")
+    assert line.startswith("cannot start: OWNER: expected one of auth, order, pay, billing, ")
+    assert line.endswith("; got nobody")
 
 
 def test_a_setting_that_is_missing_ends_it_with_one_line():
-    answer = run("triggers.serve_owner", "--owner", "pay", "--port", "20001")
+    answer = run("triggers.serve_owner", OWNER="pay", PORT=20001)
     assert 1 == answer.returncode
     assert [
         "cannot start: DATABASE_URL is not set: PostgreSQL address of the owner's role"
     ] == answer.stderr.splitlines()
 
 
-def test_help_tells_how_to_use_it():
+def test_help_says_how_to_use_it():
     answer = run("triggers.serve_owner", "--help")
-    assert (0, True) == (answer.returncode, "--owner" in answer.stdout)
+    assert (0, True) == (answer.returncode, "OWNER" in answer.stdout)

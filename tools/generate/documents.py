@@ -6,7 +6,7 @@ They stand between markers of their own in README files that are otherwise writt
 import importlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,21 @@ def _start(entry: Declared) -> str:
 
 
 def settings() -> str:
-    """A row for each environment variable and default, with those who read it."""
+    """A row for each environment variable and default of functions and triggers, with those who read it."""
+    return _settings_table("functions", "triggers")
+
+
+def command_settings() -> str:
+    """The same of the commands."""
+    return _settings_table("tools")
+
+
+def _settings_table(*folders: str) -> str:
     found: dict[tuple[str, str, str], list[str]] = {}
-    for model in sorted(set(_models()), key=lambda model: (model.__module__, model.__name__)):
+    for model in sorted(_models(folders), key=lambda model: (model.__module__, model.__name__)):
         for name in vars(model).get("__annotations__", ()):
             field = model.model_fields[name]
-            default = "required" if field.is_required() else f"`{field.default}`" if field.default else "none"
+            default = "required" if field.is_required() else _default(field.default)
             found.setdefault((name, default, field.description or ""), []).append(_reader(model))
     rows = [
         (f"`{name.upper()}`", default, what, ", ".join(by)) for (name, default, what), by in sorted(found.items())
@@ -87,16 +96,22 @@ def settings() -> str:
     return table(("variable", "default", "meaning", "declared in"), rows)
 
 
-def _models() -> Iterator[type[Settings]]:
-    for path in sorted([*(ROOT / "functions").rglob("*.py"), *(ROOT / "triggers").glob("*.py")]):
+def _default(value: Any) -> str:
+    """As it is typed, a path of ours from the root of the repository."""
+    return f"`{value}`".replace(f"{ROOT}/", "") if value else "none"
+
+
+def _models(folders: Sequence[str]) -> set[type[Settings]]:
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         if "Settings)" in path.read_text("utf-8"):
             importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    waiting = Settings.__subclasses__()
-    while waiting:
-        model = waiting.pop()
-        waiting += model.__subclasses__()
-        if model.__module__.startswith(("functions.", "triggers.")):
-            yield model
+    return {model for model in _subclasses(Settings) if model.__module__.partition(".")[0] in folders}
+
+
+def _subclasses(model: type[Settings]) -> Iterator[type[Settings]]:
+    for each in model.__subclasses__():
+        yield each
+        yield from _subclasses(each)
 
 
 def _reader(model: type) -> str:
@@ -134,6 +149,7 @@ SECTIONS = {
     "functions": functions,
     "settings": settings,
     "commands": commands,
+    "command_settings": command_settings,
     "asked": asked,
     "connections": connections,
 }

@@ -33,7 +33,9 @@ exec python -m triggers.serve_function "$@"
 """
 START_OWNER = """\
 #!/bin/sh
-exec python -m triggers.serve_owner --owner {owner} "$@"
+: "${{OWNER:={owner}}}"
+export OWNER
+exec python -m triggers.serve_owner "$@"
 """
 START_ONE_OF = """\
 #!/bin/sh

@@ -3,23 +3,28 @@
 Each NAME is a function, an owner (all its functions in one image), triggers or jobs. Without one all are built.
 """
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 
 import click
+from pydantic import Field
 
+from functions.shared.settings import Settings, read
 from tools.image.assemble import Unknown, contents, names
 from triggers.stack import ROOT
 
 DOCKERFILE = "tools/image/Dockerfile"
-# As in stack.yml, which the same variables change.
-REGISTRY = os.environ.get("REGISTRY") or "registry.example.org/food"
-VERSION = os.environ.get("VERSION") or "0.1.0"
 # The client of docker may be there without its server; the others have none.
 WORKS = {"docker": ["docker", "info"], "podman": ["podman", "--version"], "buildah": ["buildah", "--version"]}
+
+
+class ImageSettings(Settings):
+    """What images are called: the variables and their defaults are those of stack.yml."""
+
+    registry: str = Field(default="registry.example.org/food", description="what goes before an image's name")
+    version: str = Field(default="0.1.0", description="what goes behind it")
 
 
 class NotBuilt(Exception):
@@ -34,7 +39,7 @@ def builder() -> str:
     raise NotBuilt(f"expected one of {', '.join(WORKS)} at work here; found none: install one")
 
 
-def tag(name: str, registry: str = REGISTRY, version: str = VERSION) -> str:
+def tag(name: str, registry: str, version: str) -> str:
     """What an image is called, as in stack.yml."""
     return f"{registry}/{name}:{version}"
 
@@ -54,8 +59,8 @@ def _run(command: list[str]) -> None:
 
 @click.command(help=__doc__)
 @click.argument("wanted", nargs=-1, metavar="[NAME]...")
-@click.option("--registry", default=REGISTRY, show_default=True, help="what goes before the name")
-@click.option("--version", default=VERSION, show_default=True, help="what goes behind it")
+@click.option("--registry", default=lambda: read(ImageSettings).registry, help="what goes before the name")
+@click.option("--version", default=lambda: read(ImageSettings).version, help="what goes behind it")
 @click.option("--builder", "engine", type=click.Choice(list(WORKS)), help="do not look for one that works")
 @click.option("--with", "more", multiple=True, metavar="OPTION", help="an option for the builder: --with=--no-cache")
 @click.option("--push", is_flag=True, help="push what was built")

@@ -41,7 +41,7 @@ class Plan:
         self.environment = Environment(
             installation.secrets, installation.function_urls, database=database, amqp=amqp, broker=installation.broker
         )
-        start = self._alone if each else self._host
+        start = self._alone if each else self._of_owner
         groups = [[function] for function in functions] if each else _by_owner(functions)
         self.functions = [start(installation.ports["FUNCTIONS_PORT"] + at, group) for at, group in enumerate(groups)]
         self.triggers = {name: self._trigger(name) for name in ("gateway", "ingress", "dispatcher", "cron")}
@@ -76,11 +76,13 @@ class Plan:
             return "METRICS_PORT"
         return {"gateway": "GATEWAY_PORT", "ingress": "BROKER_PORT"}.get(name, "FUNCTIONS_PORT")
 
-    def _host(self, port: int, functions: list[Function]) -> Child:
+    def _of_owner(self, port: int, functions: list[Function]) -> Child:
         owner = functions[0].owner
         self.urls |= {one.name: f"http://{HOST}:{port}/function/{one.name}" for one in functions}
-        command = [sys.executable, "-m", "triggers.serve_owner", "--owner", owner, "--port", str(port)]
-        return self._function(owner, owner, command, port, self._forked)
+        child = self._function(owner, owner, [sys.executable, "-m", "triggers.serve_owner"], port)
+        child.environment |= {"OWNER": owner, "HOST": HOST, "PORT": str(port)}
+        child.forked = self._forked
+        return child
 
     def _alone(self, port: int, functions: list[Function]) -> Child:
         (function,) = functions
@@ -90,10 +92,10 @@ class Plan:
         command += ["--host", HOST, "--port", str(port)]
         return self._function(function.name, function.owner, command, port)
 
-    def _function(self, name: str, owner: str, command: list[str], port: int, forked: bool = False) -> Child:
+    def _function(self, name: str, owner: str, command: list[str], port: int) -> Child:
         self.ports[name] = port
         environment = {"OTEL_SERVICE_NAME": name} | self.environment.of_functions(owner)
-        return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health", forked=forked)
+        return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health")
 
     def _trigger(self, name: str) -> Child:
         port = self.ports.get(name)

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 from tests.platforms.images.containers import REGISTRY, Container, Failed, Image
 from tests.system import OURS, Http, Rows, eventually
 from tools.image.assemble import assemble, contents, names
-from tools.image.build import DOCKERFILE, tag
+from tools.image.build import DOCKERFILE, ImageSettings, tag
 from tools.local.children import answers
 from tools.local.environment import ROOT
 from tools.migrate import create_database
@@ -92,7 +92,7 @@ def test_everything_is_compiled_before_it_starts(images):
         assert all(list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")) for path in code)
 
 
-def test_an_image_tells_its_name_its_version_and_who_it_runs_as(images):
+def test_an_image_is_labelled_with_its_name_its_version_and_its_user(images):
     for name, image in images.items():
         labels = image.config["Labels"]
         assert name == labels["org.opencontainers.image.title"]
@@ -104,7 +104,8 @@ def test_an_image_tells_its_name_its_version_and_who_it_runs_as(images):
 
 def test_an_image_is_called_as_stack_yml_calls_it():
     images = {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", entry["image"]) for name, entry in STACK.items()}
-    assert images == {name: tag(name) for name in STACK}
+    named = ImageSettings()
+    assert images == {name: tag(name, named.registry, named.version) for name in STACK}
 
 
 def test_the_base_is_pinned_by_version():
@@ -159,14 +160,14 @@ def test_every_image_holds_all_that_it_loads(tmp_path: Path):
 # Functions
 
 
-def test_a_function_answers_its_event_on_the_port_that_it_is_told(images, mounted, start, example):
+def test_a_function_answers_its_event_on_the_port_of_its_setting(images, mounted, start, example):
     container = start(images["billing-withdraw"], mounted, **variables_of("billing-withdraw"))
     reply = http(container).post(data=json.dumps(example("billing.withdraw")), headers=STRUCTURED)
     assert (200, "homework.arch.pay.confirmSale") == (reply.status, reply.headers["ce-type"])
     assert "ClientNotFound" == reply.json["payStatus"]
 
 
-def test_a_function_knows_its_own_source_where_the_platform_does_not_tell(images, mounted, start):
+def test_a_function_knows_its_own_source_where_the_platform_does_not_say(images, mounted, start):
     source = {"FUNCTION_SOURCE", "FUNCTION_TARGET"}
     rest = {name: value for name, value in variables_of("billing-withdraw").items() if name not in source}
     assert 200 == http(start(images["billing-withdraw"], mounted, **rest)).get("/_/ready").status
@@ -206,7 +207,7 @@ def test_several_workers_keep_their_metrics_in_memory(images, mounted, start):
     assert {int(path.stem.rpartition("_")[2]) for path in folder.glob("counter_*.db")}
 
 
-def test_the_server_is_process_1_and_has_as_many_threads_as_it_is_told(images, mounted, start):
+def test_the_server_is_process_1_and_has_as_many_threads_as_its_setting(images, mounted, start):
     container = start(images["billing-withdraw"], mounted, THREADS="3", **variables_of("billing-withdraw"))
     server = http(container)
     with ThreadPoolExecutor(6) as pool:
@@ -275,7 +276,7 @@ def status(server: Http, path: str) -> int | None:
 
 
 @pytest.mark.parametrize("trigger", ["ingress", "dispatcher", "cron"])
-def test_every_trigger_starts_from_their_image_and_tells_its_environment(images, mounted, trigger):
+def test_every_trigger_starts_from_their_image_and_lists_its_environment(images, mounted, trigger):
     done = images["triggers"].run(mounted, trigger, "--help")
     assert (0, "") == (done.returncode, done.stderr)
     assert "Environment:" in done.stdout
@@ -304,7 +305,7 @@ def test_the_jobs_make_the_files_of_an_installation(images, installation):
     assert "/dev/shm/made/deployment: a file for each secret of stack.yml" in done.stdout
 
 
-def test_the_jobs_tell_what_they_read(images, installation):
+def test_the_jobs_say_what_they_read(images, installation):
     done = images["jobs"].run(installation, "cluster_secrets", "--help")
     assert (0, "") == (done.returncode, done.stderr)
     assert "DATABASE_ADDRESS " in done.stdout

@@ -123,7 +123,7 @@ def command(image: str) -> list[str]:
     """What an image starts: an owner's functions behind one host, or one function, told by its variables which."""
     name = image.rpartition("/")[2].partition(":")[0]
     if name in owners():
-        return [sys.executable, "-m", "triggers.serve_owner", "--owner", name]
+        return ["env", f"OWNER={name}", sys.executable, "-m", "triggers.serve_owner"]
     return [sys.executable, "-m", "triggers.serve_function"]
 
 

@@ -22,9 +22,11 @@ class Workers:
     def __init__(self, directory: Path):
         self.shared, port = directory / "metrics", free_port()
         self.http = Http(f"http://127.0.0.1:{port}", OURS)
-        command = [sys.executable, "-m", "triggers.serve_owner", "--owner", "pay"]
-        command += ["--port", str(port), "--threads", "1"]
+        command = [sys.executable, "-m", "triggers.serve_owner"]
         exported = {
+            "OWNER": "pay",
+            "PORT": str(port),
+            "THREADS": "1",
             "DATABASE_URL": f"postgresql://pay@127.0.0.1:{free_port()}/nothing",
             "WORKERS": "2",
             "PROMETHEUS_MULTIPROC_DIR": str(self.shared),
@@ -75,7 +77,7 @@ def test_several_workers_are_one_in_their_metrics(workers):
     assert [sent] * 10 == [workers.refused() for _ in range(10)]
 
 
-def test_every_process_tells_what_it_uses_by_its_id(workers):
+def test_every_process_exports_what_it_uses_by_its_id(workers):
     metrics = metrics_of(workers.http)
 
     pids = {s.labels["pid"] for s in metrics.samples if s.name == "process_cpu_seconds_total"}
