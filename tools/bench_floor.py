@@ -291,12 +291,12 @@ class Clients:
 
     def _stop_when_idle(self) -> None:
         """The last mails are still on their way; none of them is missing when the queues go."""
-        if self.loop.is_idle and self._all_told():
+        if self.loop.is_idle and self._all_notified():
             self.loop.stop()
         else:
             self.loop.connection.ioloop.call_later(0.02, self._stop_when_idle)
 
-    def _all_told(self) -> bool:
+    def _all_notified(self) -> bool:
         row = self.loop.database.row("SELECT count(*) AS mails FROM notification.emails")
         return row.mails >= len(self.took)
 

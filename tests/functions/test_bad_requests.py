@@ -81,7 +81,7 @@ def test_in_anothers_name_nothing_is_done(ask, guest, new_user, balance, path):
 
 
 @pytest.mark.parametrize("path", ENVELOPES)
-def test_in_anothers_name_nothing_is_told(ask, guest, new_user, path):
+def test_in_anothers_name_nothing_is_shown(ask, guest, new_user, path):
     answer = ask(path, guest, good_body(path, new_user(balance="7.00")))
     assert answer.status == 200
     assert list(answer.json)[:3] == ENVELOPE
@@ -195,7 +195,7 @@ def test_a_wrong_dish_is_refused_by_its_place(ask, guest, dish, reason):
     assert answer.json["error"].startswith(reason)
 
 
-def test_only_what_is_wrong_about_the_dishes_is_told(ask, guest):
+def test_only_what_is_wrong_about_the_dishes_is_reported(ask, guest):
     one = ask(ORDER, guest, order_of(guest, dishs=[{"menuId": 0, "count": 1}])).json
     assert one == error("dishs.0.menuId: expected greater than or equal to 1, got 0")
     none = ask(ORDER, guest, order_of(guest, dishs=[])).json

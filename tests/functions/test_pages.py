@@ -46,7 +46,7 @@ def test_mails_come_in_pages_the_newest_first_and_each_oldest_first(ask, interna
         database("notification").rows("DELETE FROM notification.emails WHERE username = :name", name=guest.username)
 
 
-def test_more_than_a_thousand_mails_are_not_told_at_once(ask, guest, database):
+def test_more_than_a_thousand_mails_are_not_listed_at_once(ask, guest, database):
     database("notification").rows(
         "INSERT INTO notification.emails (order_id, username, email, message)"
         " SELECT :name || n, :name, 'a@b', CAST(n AS text) FROM generate_series(1, 1001) AS n",

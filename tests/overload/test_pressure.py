@@ -32,7 +32,7 @@ def test_orders_come_at_their_rate_and_end(system: System):
         ({}, [500.0, 1000.0], ["expected at most 400 MiB more, got 500 MiB more"]),
     ],
 )
-def test_what_no_guest_may_see_is_told(answers, memory, problems):
+def test_what_no_guest_may_see_is_reported(answers, memory, problems):
     assert problems == [*_judged(Seen(answers, memory=memory), {"200", "503"})]
 
 

@@ -243,6 +243,6 @@ def test_the_switch_and_the_password_name_the_user_they_are_about(answers):
     assert (answers["enable"].json["id"], answers["password"].json["id"]) == (made, made)
 
 
-def test_nothing_of_a_password_is_told(answers):
+def test_nothing_of_a_password_is_shown(answers):
     assert not [case for case, answer in answers.items() if "123456" in answer.text or "$argon2" in answer.text]
     assert answers["users create"].json["password"] is None

@@ -62,7 +62,7 @@ def test_a_whole_number_has_its_limits(value):
 
 
 @pytest.mark.parametrize("text", ["01.01.0001", "03.02.0999", "29.02.2000", "31.12.9999"])
-def test_a_day_is_told_as_it_came_whatever_its_year(text):
+def test_a_day_stays_as_it_came_whatever_its_year(text):
     class Dated(Wire):
         day: Day
 
@@ -85,7 +85,7 @@ def test_a_list_that_is_too_long_is_refused_before_its_items_are_looked_at(model
     assert text in refusal(model, body)
 
 
-def test_wrong_fields_are_told_up_to_a_number_and_counted_beyond():
+def test_wrong_fields_are_reported_up_to_a_number_and_counted_beyond():
     parts = refusal(OrderIds, {"orderIds": ["a b"] * 1000}).split("; ")
     assert (MOST_TOLD + 1, "and 980 more") == (len(parts), parts[-1])
     assert parts[0].startswith("orderIds.0: expected")

@@ -70,7 +70,7 @@ def attacks(signed, secrets, foreign_key) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", GUARDED, ids=str)
-def test_a_token_that_is_none_is_turned_away_and_not_told_back(gateway, attacks, method: Method):
+def test_a_token_that_is_none_is_refused_and_not_echoed(gateway, attacks, method: Method):
     for name, token in attacks.items():
         answer = gateway.request(method.verb, method.path, json={}, token=token)
         assert (name, answer.status) == (name, 401)

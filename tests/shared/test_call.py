@@ -12,7 +12,7 @@ from tests.fakes import FakeFunction
     ("answer", "text"),
     [((500, b""), "answered 500"), ((200, b"x"), "did not answer with JSON"), (None, "be reached")],
 )
-def test_a_call_that_gave_no_good_answer_is_told(settings, answer, text):
+def test_a_call_that_gave_no_good_answer_is_reported(settings, answer, text):
     fake = FakeFunction(lambda _: (answer[0], {}, answer[1]))
     settings(FUNCTION_URL=fake.url + "/{name}")
     if answer:
@@ -23,6 +23,6 @@ def test_a_call_that_gave_no_good_answer_is_told(settings, answer, text):
     assert [("/some-function", b'{"amount":1.50}')] * len(fake.calls) == [(one.path, one.body) for one in fake.calls]
 
 
-def test_an_address_may_tell_the_owner_apart(settings):
+def test_an_address_may_name_the_owner(settings):
     settings(FUNCTION_URL="http://{owner}.food/function/{name}", FUNCTION_URLS="")
     assert "http://billing.food/function/billing-internal-add" == calls.address("billing-internal-add")

@@ -58,7 +58,7 @@ def test_a_step_whose_connection_ends_within_its_statement_has_done_nothing_of_i
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_order_whose_end_is_not_known_is_told_of_by_nobody_but_the_flush(bench, broker, when):
+def test_an_order_whose_end_is_not_known_is_notified_by_nobody_but_the_flush(bench, broker, when):
     bench.afresh("order.result", "x", "y")
     with cut(bench, "order", when, "COMMIT"):
         bench.send("order.result", "x", "y")

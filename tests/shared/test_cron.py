@@ -13,7 +13,7 @@ from tests.kit import ask
     [(None, 200), (database.Unavailable("away"), 503), (database.Conflict("busy"), 503), (KeyError("bug"), 500)],
 )
 @pytest.mark.usefixtures("billing")
-def test_a_scheduled_function_tells_how_it_went(problem, status):
+def test_a_scheduled_function_reports_how_it_went(problem, status):
     @scheduled()
     def tick() -> dict[str, int]:
         if problem:

@@ -146,7 +146,7 @@ def test_off_is_one_word_and_lets_everybody_in(settings: Callable):
 
 
 @pytest.mark.parametrize("value", ["", "Off", "false", "x" * 31, "two words" + "x" * 32, f"{NEW}.{OLD}.{OLD}"])
-def test_anything_else_is_refused_and_not_told(value: str, settings: Callable):
+def test_anything_else_is_refused_and_not_shown(value: str, settings: Callable):
     settings(INSTALLATION_TOKEN=value)
 
     with pytest.raises(Misconfigured, match=r"^INSTALLATION_TOKEN is ") as refused:

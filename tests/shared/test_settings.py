@@ -15,7 +15,7 @@ class Wanted(Settings):
     wanted_name: str = Field(default="x", description="its name")
 
 
-def test_all_gaps_are_told_in_one_line(settings):
+def test_all_gaps_are_reported_in_one_line(settings):
     settings(WANTED_COUNT="none")
     with pytest.raises(Misconfigured) as raised:
         read(Wanted)

@@ -188,7 +188,7 @@ def test_a_step_after_which_nothing_follows_answers_204_again_and_again():
 
 
 @pytest.mark.usefixtures("billing")
-def test_the_log_tells_the_event_and_its_outcome_and_never_an_address(lines):
+def test_the_log_has_the_event_and_its_outcome_and_never_an_address(lines):
     send(withdraw, event("billing.withdraw", "l1"))
     send(withdraw, event("billing.withdraw", "l1"))
     first, again = map(json.loads, lines)

@@ -287,7 +287,7 @@ def test_with_the_setting_and_without_the_packages_no_process_starts_and_says_wh
     assert said.startswith("cannot start: OTEL_EXPORTER_OTLP_ENDPOINT is set and opentelemetry is not installed")
 
 
-def test_an_endpoint_that_is_no_http_address_is_told_in_one_line():
+def test_an_endpoint_that_is_no_http_address_is_reported_in_one_line():
     status, said = started("collector:4317", str(ROOT))
 
     assert (1, 1) == (status, len(said.splitlines()))

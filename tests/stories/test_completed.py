@@ -3,7 +3,7 @@
 from tests.stories.conftest import END, FORWARD, Stage
 
 
-def test_an_order_is_paid_cooked_delivered_and_told_of(stage: Stage):
+def test_an_order_is_paid_cooked_delivered_and_notified(stage: Stage):
     guest, dish = stage.new_user(100), stage.dish(stock=10)
     order = stage.order(guest, stage.body(guest, dish))
 

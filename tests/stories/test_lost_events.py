@@ -71,7 +71,7 @@ def before(event: str) -> list[str]:
     return all_steps[: all_steps.index(f"{function.owner}.{function.target}")]
 
 
-def test_an_order_that_is_told_of_is_not_driven_on_again(stage: Stage):
+def test_an_order_that_was_notified_is_not_driven_on_again(stage: Stage):
     guest, dish = stage.new_user(100), stage.dish()
     order = stage.order(guest, stage.body(guest, dish))
     stage.settled(order)

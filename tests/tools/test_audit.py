@@ -83,7 +83,7 @@ BREAKS = {
     "event_was_not_sent": ["""INSERT INTO "order".outbox (id, event) VALUES ('1', '{}')"""],
     "event_was_refused": ["""INSERT INTO "order".outbox (id, event, refusal) VALUES ('1', '{}', '400')"""],
     "ended_order_without_mail": ["DELETE FROM notification.emails WHERE order_id = 'busy'"],
-    "order_was_told_twice": [
+    "order_was_notified_twice": [
         "ALTER TABLE notification.emails DROP CONSTRAINT one_mail_per_order",
         "INSERT INTO notification.emails (order_id, username, email, message) "
         "SELECT order_id, username, email, message FROM notification.emails WHERE order_id = 'good'",
@@ -180,7 +180,7 @@ def test_the_command_says_how_many_checks_found_nothing(url):
     assert (done.returncode, done.stdout) == (0, f"{len(BREAKS)} checks, nothing found\n")
 
 
-def test_the_command_tells_check_meaning_and_row_and_ends_with_1(at_work):
+def test_the_command_prints_check_meaning_and_row_and_ends_with_1(at_work):
     done = run("tools.audit", DATABASE_URL=at_work)
 
     assert done.returncode == 1
@@ -200,7 +200,7 @@ def test_a_command_without_a_database_says_what_to_do_in_one_line(command):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_database_that_is_not_there_is_told_in_one_line():
+def test_a_database_that_is_not_there_is_reported_in_one_line():
     done = run("tools.audit", ADMIN_DATABASE_URL="postgresql://nobody@127.0.0.1:9/food")
 
     assert done.returncode == 2

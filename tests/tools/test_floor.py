@@ -39,7 +39,7 @@ def test_its_chain_is_that_of_a_completed_order():
     assert set(way) == {name for name in ALL if "efund" not in name and "cancel" not in name}
 
 
-def test_every_order_is_completed_and_told(
+def test_every_order_is_completed_and_notified(
     fresh_database: Callable[[], str], postgres: Postgres, rabbitmq: RabbitMQ, secrets: Path
 ):
     url = fresh_database()

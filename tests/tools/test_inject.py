@@ -103,7 +103,7 @@ def test_it_can_go_through_the_broker_and_waits_for_the_change(by_broker, system
     system.sql.rows("DELETE FROM notification.emails WHERE order_id = 'injected-broker'")
 
 
-def test_through_the_broker_the_same_again_is_told_to_have_changed_nothing(by_broker, system, monkeypatch):
+def test_through_the_broker_the_same_again_is_reported_to_have_changed_nothing(by_broker, system, monkeypatch):
     monkeypatch.setattr(injector, "CHANGE_WITHIN", 1)
     for _ in range(2):
         result = by_broker("--event", "notification.email", "--order", "injected-again")
@@ -112,7 +112,7 @@ def test_through_the_broker_the_same_again_is_told_to_have_changed_nothing(by_br
     assert injector.NOT_SEEN in result.output
 
 
-def test_a_dead_letter_is_told_with_its_reason(by_broker, tmp_path):
+def test_a_dead_letter_is_reported_with_its_reason(by_broker, tmp_path):
     file = tmp_path / "data.json"
     file.write_text(json.dumps({"orderId": "injected-dead", "amount": "much"}))
     result = by_broker("--event", "pay.sale", "--data", str(file))
@@ -138,7 +138,7 @@ def test_without_a_known_database_the_rows_are_not_shown(inject, system, monkeyp
         (["--event", "pay.sale", "--broker"], "expected a running system (make run) or BROKER_URL"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_words(inject, words, expected):
+def test_what_cannot_be_done_is_said_in_words(inject, words, expected):
     result = inject(*words)
 
     assert result.exit_code == 1

@@ -210,7 +210,7 @@ def test_an_owner_of_a_newer_version_gets_a_password_and_the_others_keep_theirs(
     assert older.items() <= json.loads(value(api, INSTALLATION, "roles.json")).items()
 
 
-def test_a_secret_with_another_value_is_kept_and_told(api, settings):
+def test_a_secret_with_another_value_is_kept_and_reported(api, settings):
     made(settings)
     lines = made(settings, database_address="elsewhere:5432/food")
     assert "pay-database-url: kept, though it holds something else: delete it to have it made anew" in lines

@@ -220,12 +220,12 @@ def test_dispatchers_alone_reach_the_buffer_of_dead_letters():
         ("30 4 * * *", "30 4 * * *"),
     ],
 )
-def test_a_schedule_is_told_as_a_ping_source_knows_it(line, schedule):
+def test_a_schedule_is_written_as_a_ping_source_knows_it(line, schedule):
     assert line == knative.cron_line(schedule)
 
 
 @pytest.mark.parametrize("schedule", ["@every 7s", "@every 0s", "@every 90m"])
-def test_a_schedule_that_no_cron_line_can_tell_is_refused(schedule):
+def test_a_schedule_that_no_cron_line_can_say_is_refused(schedule):
     with pytest.raises(ValueError, match="divides its unit evenly"):
         knative.cron_line(schedule)
 
@@ -286,7 +286,7 @@ def test_a_document_has_its_part_in_the_deployment(document):
     assert [document] == [each for found in deploy.parts([document]).values() for each in found]
 
 
-def test_a_document_of_another_kind_is_told():
+def test_a_document_of_another_kind_is_reported():
     with pytest.raises(deploy.DeployFailed, match=r"Pod/x: expected one of the kinds that have a part"):
         deploy.parts([{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}}])
 

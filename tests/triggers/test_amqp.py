@@ -250,7 +250,7 @@ def test_a_queue_can_be_consumed_later_and_no_more(queue):
     linked(queue.url, story)
 
 
-def test_depths_are_told_of_queues_that_there_are(queue):
+def test_depths_are_those_of_queues_that_there_are(queue):
     async def story(link: Link) -> tuple[dict[str, int], dict[str, int]]:
         await link.publish([queue.message("a")])
         both = await link.depths([queue.name, "nobody"])
@@ -274,7 +274,7 @@ def test_a_link_that_is_stopped_while_it_connects_does_not_stay(rabbitmq):
     asyncio.run(run())
 
 
-def test_an_error_of_our_own_while_connecting_is_told_and_tried_again(rabbitmq):
+def test_an_error_of_our_own_while_connecting_is_logged_and_tried_again(rabbitmq):
     failures = iter(["once", "twice"])
 
     def declare(_: Any) -> None:

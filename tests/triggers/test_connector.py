@@ -382,7 +382,7 @@ def test_replies_go_back_to_the_broker_one_or_many(connected):
         ),
     ],
 )
-def test_annotations_tell_who_takes_which_events(notes, expected):
+def test_annotations_say_who_takes_which_events(notes, expected):
     assert expected == [*subscribers(Deployment(name="f", annotations=notes), "http://g")]
 
 

@@ -77,7 +77,7 @@ def test_a_schedule_says_when_it_is_due_next(schedule, expected):
 @pytest.mark.parametrize(
     "schedule", ["@every 0s", "@every 5d", "@hourly-ish", "61 * * * *", "* * *", "", "0 0 30 2 *"]
 )
-def test_a_schedule_that_is_none_is_told(schedule):
+def test_a_schedule_that_is_none_is_reported(schedule):
     with pytest.raises(ValueError, match="schedule: expected `@every 10s` or five cron fields, got"):
         next_run(schedule, NOW)
 
@@ -116,7 +116,7 @@ def test_a_run_that_takes_long_is_not_doubled_and_holds_up_no_other(two):
     two.one.wait_for(2)
 
 
-def test_a_run_that_fails_is_told_and_comes_again(two):
+def test_a_run_that_fails_is_reported_and_comes_again(two):
     two.one.behave = lambda _: (500, {}, b"broken")
     start(two.cron)
     two.one.wait_for(3)

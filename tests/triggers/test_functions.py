@@ -226,7 +226,7 @@ def test_a_body_that_is_too_large_is_413_however_it_is_sent(running, size):
     assert 413 == connection.getresponse().status
 
 
-def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on(running):
+def test_a_client_that_asks_before_it_sends_its_body_is_asked_to_go_on(running):
     connection = running.raw(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
     assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
     connection.sendall(b"hi")

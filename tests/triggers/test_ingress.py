@@ -112,7 +112,7 @@ def test_an_event_that_no_trigger_takes_is_202_and_a_warning(process, ingress):
     assert ("warning", "homework.arch.no.body", "a") == (line["level"], line["type"], line["id"])
 
 
-def test_the_log_tells_event_order_time_and_outcome(broker, process, ingress):
+def test_the_log_has_event_order_time_and_outcome(broker, process, ingress):
     ingress.post(
         "/", data='{"email":"a@b.ru"}', headers={**BINARY, "ce-id": "logged"}
     )
@@ -151,7 +151,7 @@ def test_the_log_tells_event_order_time_and_outcome(broker, process, ingress):
         (BATCH, json.dumps([EVENT, {**EVENT, "source": ""}]), "source: expected a value, got nothing"),
     ],
 )
-def test_what_is_no_event_is_400_and_told(broker, ingress, headers, body, text):
+def test_what_is_no_event_is_400_with_the_reason(broker, ingress, headers, body, text):
     answer = ingress.post("/", data=body, headers=headers)
     assert 400 == answer.status
     assert text in answer.json["error"]
@@ -257,7 +257,7 @@ def _status(http: Http) -> int | None:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_help_tells_what_a_process_is_for(name):
+def test_help_says_what_a_process_is_for(name):
     answer = run(f"triggers.{name}", "--help")
     assert 0 == answer.returncode
     assert len(answer.stdout) > 200 and answer.stderr == ""
@@ -286,7 +286,7 @@ def test_arguments_that_no_process_takes_are_refused():
     assert (2, "Error: Got unexpected extra argument (now)") == (answer.returncode, answer.stderr.splitlines()[-1])
 
 
-def test_everything_that_is_wrong_with_the_environment_is_told_in_one_line():
+def test_everything_that_is_wrong_with_the_environment_is_reported_in_one_line():
     answer = run("triggers.ingress", PORT="much", QUEUE_TYPE="fast")
     assert 1 == answer.returncode
     (line,) = answer.stderr.splitlines()
@@ -296,7 +296,7 @@ def test_everything_that_is_wrong_with_the_environment_is_told_in_one_line():
 
 @pytest.mark.parametrize("url", ["http://localhost", "amqp://host:port/", "amqp://host:99999/"])
 @pytest.mark.parametrize("name", ["ingress", "dispatcher"])
-def test_a_wrong_address_of_rabbitmq_is_told_in_one_line(name, url):
+def test_a_wrong_address_of_rabbitmq_is_reported_in_one_line(name, url):
     answer = run(f"triggers.{name}", AMQP_URL=url, PORT=free_port())
     assert 1 == answer.returncode
     (line,) = answer.stderr.splitlines()
@@ -304,7 +304,7 @@ def test_a_wrong_address_of_rabbitmq_is_told_in_one_line(name, url):
 
 
 @pytest.mark.parametrize("name", ["ingress", "gateway"])
-def test_a_taken_port_is_told_in_one_line(name):
+def test_a_taken_port_is_reported_in_one_line(name):
     with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         answer = run(f"triggers.{name}", AMQP_URL="amqp://127.0.0.1/", PORT=port)

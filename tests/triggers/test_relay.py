@@ -92,6 +92,6 @@ def test_only_posts_go_through(relay: Http, function: FakeFunction):
     assert function.calls == []
 
 
-def test_it_tells_its_health_and_metrics(relay: Http):
+def test_it_has_health_and_metrics(relay: Http):
     assert relay.get("/_/health").status == 200
     assert "relay_request_duration_seconds" in relay.get("/_/metrics").text

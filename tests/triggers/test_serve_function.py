@@ -48,7 +48,7 @@ def test_it_keeps_connections_for_longer_than_its_callers_do():
     assert CALLERS_KEEP < KEEP_ALIVE
 
 
-def test_what_is_not_told_is_named_in_one_line():
+def test_what_is_not_set_is_named_in_one_line():
     answer = run("triggers.serve_function")
     assert 1 == answer.returncode
     (line,) = answer.stderr.splitlines()

@@ -188,7 +188,7 @@ def test_a_step_starts_without_what_it_does_not_use(entry):
     assert not loaded & {"jwt", "cryptography", "argon2", "pika", "yaml", "uvicorn", "greenlet", "flask", "cronsim"}
 
 
-def test_keys_are_told_without_hashing_passwords():
+def test_keys_are_listed_without_hashing_passwords():
     assert not imported_by("functions/auth/jwks.py") & {"argon2", "pika", "yaml"}
 
 

@@ -115,7 +115,7 @@ def test_a_required_attribute_that_is_missing_is_named(name):
         ({"note": "\ud800"}, "expected JSON, got something else: a text has one half of a surrogate pair"),
     ],
 )
-def test_what_is_wrong_with_an_event_is_told(changes, text):
+def test_what_is_wrong_with_an_event_is_reported(changes, text):
     with pytest.raises(Unacceptable, match="(?s)" + text.replace("'", ".")):
         structured(**changes)
 
@@ -150,7 +150,7 @@ def test_a_refusal_shows_no_more_than_the_beginning_of_a_name():
     assert len(str(raised.value)) < 200
 
 
-def test_a_request_that_is_no_event_is_told_both_ways_to_send_one():
+def test_a_request_that_is_no_event_is_answered_with_both_ways_to_send_one():
     with pytest.raises(
         Unacceptable, match=r"in binary mode .* or as application/cloudevents\+json; got .* text/plain"
     ):
@@ -274,7 +274,7 @@ def test_an_answer_without_an_event_is_no_reply(status, headers, body):
         ({"ce-specversion": "1.0"}, b"{}"),
     ],
 )
-def test_half_an_event_is_no_reply_either_and_is_told(headers, body):
+def test_half_an_event_is_no_reply_either_and_is_reported(headers, body):
     with pytest.raises(Unacceptable):
         wire.replies_from_http(200, headers, body)
 

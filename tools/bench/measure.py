@@ -45,7 +45,7 @@ def measure(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Result:
     turn, before = empty_turn_ns(), read(bench)
     load = asyncio.run(_played(bench, scenario, tag, pace))
     sent = load.counts.sent
-    late = _until_told(bench, tag, sent)
+    late = _until_notified(bench, tag, sent)
     after = read(bench)
     found = outcomes.ends(bench.connection, bench.names, tag)
     result = Result(rates(scenario, load.counts, found, pace) | {"connections_lost": load.lost})
@@ -68,19 +68,19 @@ async def _played(bench: Bench, scenario: Scenario, tag: str, pace: Pace) -> Loa
     return load
 
 
-def _until_told(bench: Bench, tag: str, sent: list[Sent]) -> list[str]:
+def _until_notified(bench: Bench, tag: str, sent: list[Sent]) -> list[str]:
     """Wait until every order has ended and was notified of; what to say when that takes too long."""
     last = [each.order_id for each in sent[-LAST:]]
     left: list[int] = []
 
-    def all_told() -> bool:
+    def all_notified() -> bool:
         left[:] = outcomes.under_way(bench.connection, bench.names, tag)
         return not any(left)
 
     patience = bench.options.patience
     # To look at all orders is dear: first at those that were sent last.
-    soon = wait_until(lambda: not outcomes.untold(bench.connection, last), patience, every=0.05)
-    if wait_until(all_told, patience if soon else 0, every=0.2):
+    soon = wait_until(lambda: not outcomes.not_notified(bench.connection, last), patience, every=0.05)
+    if wait_until(all_notified, patience if soon else 0, every=0.2):
         return []
     return [f"after {patience:g} s: {left[0]} orders have not ended, {left[1]} were not told of"]
 

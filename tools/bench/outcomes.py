@@ -49,15 +49,15 @@ def _seconds(value: object) -> float | None:
     return None if value is None else float(value)
 
 
-def untold(connection: Connection, order_ids: list[str]) -> int:
+def not_notified(connection: Connection, order_ids: list[str]) -> int:
     """How many of these have no mail yet: cheap, for a few."""
     return connection.run(UNTOLD, ids=order_ids)[0][0]
 
 
 def under_way(connection: Connection, guests: list[str], tag: str) -> tuple[int, int]:
     """How many orders have not ended, and how many have no mail yet."""
-    open_orders, untold = connection.run(OPEN, guests=guests, tag=tag)[0]
-    return open_orders, untold
+    open_orders, not_notified = connection.run(OPEN, guests=guests, tag=tag)[0]
+    return open_orders, not_notified
 
 
 def mistakes(sent: Iterable[Sent], found: dict[str, End]) -> list[str]:

@@ -79,7 +79,7 @@ def test_a_client_without_credentials_is_asked_for_them(gateway, path, authoriza
     assert answer.json["error"] == "unauthorized"
 
 
-def test_a_good_token_is_told_to_be_active(oauth, register, log_in):
+def test_a_good_token_is_active(oauth, register, log_in):
     token = log_in(register()).json["access_token"]
     answer = oauth("/oauth/check_token", token=token)
     assert answer.status == 200
@@ -111,7 +111,7 @@ def test_a_refresh_token_is_not_recognised_as_an_access_token(oauth, register, l
     assert (answer.status, answer.json) == (400, NOT_RECOGNISED)
 
 
-def test_an_expired_token_is_told_to_be_expired(oauth, signed):
+def test_an_expired_token_is_expired(oauth, signed):
     answer = oauth("/oauth/check_token", token=signed(exp=int(time.time()) - 1))
     assert answer.status == 400
     assert answer.json == {"error": "invalid_token", "error_description": "Token has expired"}

@@ -194,7 +194,7 @@ def test_a_list_that_is_too_old_is_waited_for(kept):
     assert kept.at(11).has(ANNA)
 
 
-def test_an_old_list_is_used_for_a_minute_while_auth_is_away_and_then_nobody_can_tell(kept):
+def test_an_old_list_is_used_for_a_minute_while_auth_is_away_and_then_nobody_knows(kept):
     assert not kept.has(ANNA)
     kept.fails = True
     assert not kept.at(59).has(ANNA)
@@ -213,7 +213,7 @@ def test_a_token_of_an_older_version_of_auth_is_good_until_its_user_is_on_the_li
     assert kept.has({"user_name": "anna"})
 
 
-def test_where_nobody_can_tell_a_client_is_told_to_ask_again(started_alone, signed):
+def test_where_nobody_knows_a_client_is_asked_to_come_again(started_alone, signed):
     away = {"FUNCTION_URLS": "", "FUNCTION_URL": "http://127.0.0.1:9", "AUTH_REVOCATION_SECONDS": "5"}
     client = started_alone("billing", "balance_get", **away)
     headers = {"Authorization": f"Bearer {signed(user_name=uuid.uuid4().hex)}"}

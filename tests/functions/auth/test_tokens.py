@@ -70,7 +70,7 @@ def test_a_refresh_token_names_its_access_token_and_lives_an_hour(register, log_
         {"username": ""},
     ],
 )
-def test_a_wrong_login_is_told_apart_by_nothing(register, log_in, wrong):
+def test_wrong_logins_differ_in_nothing(register, log_in, wrong):
     answer = log_in(register(), **wrong)
     assert (answer.status, answer.json) == (200, {"status": "ERROR", "error": "Wrong password or login"})
 

@@ -8,7 +8,7 @@ from tests.functions.paths import ENVELOPE, ORDER, SLOTS
 
 
 @pytest.mark.usefixtures("restocked")
-def test_every_hour_tells_its_free_couriers(ask, new_user, ended):
+def test_every_hour_has_its_free_couriers(ask, new_user, ended):
     user = new_user(balance=100)
     order = order_of(user, deliveryHour=7)
     ended(user, ask(ORDER, user, order).json["orderId"])

@@ -14,7 +14,7 @@ def test_mails_of_nobody_are_none(internal):
     assert (answer["errorCode"], answer["emails"]) == (0, [])
 
 
-def test_the_orders_without_mail_are_told(internal, ask, guest, ended):
+def test_the_orders_without_mail_are_listed(internal, ask, guest, ended):
     order_id = ask(ORDER, guest, order_of(guest)).json["orderId"]
     ended(guest, order_id)
     eventually(lambda: internal("notification-missing", {"orderIds": [order_id]}).json["orderIds"] == [], "the mail")
@@ -35,7 +35,7 @@ def test_who_has_not_ordered_has_no_mails(ask, guest):
     assert (answer.json["errorCode"], answer.json["errorMessage"], answer.json["emails"]) == (0, "", [])
 
 
-def test_an_ended_order_is_told_by_a_mail_at_both_endpoints(ask, internal, guest):
+def test_the_mail_of_an_ended_order_is_at_both_endpoints(ask, internal, guest):
     ask(ORDER, guest, order_of(guest))
     query = {"username": guest.username}
     (mail,) = eventually(lambda: ask(MAILS, guest, query).json["emails"], "the mail")
@@ -49,7 +49,7 @@ def test_an_ended_order_is_told_by_a_mail_at_both_endpoints(ask, internal, guest
 
 
 @pytest.mark.usefixtures("restocked")
-def test_mails_are_told_oldest_first(ask, pay_in, guest, ended):
+def test_mails_come_oldest_first(ask, pay_in, guest, ended):
     ended(guest, ask(ORDER, guest, order_of(guest)).json["orderId"])
     expected = eventually(lambda: ask(MAILS, guest, {"username": guest.username}).json["emails"], "the first mail")
     pay_in(guest, 100)

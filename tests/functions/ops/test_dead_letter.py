@@ -46,7 +46,7 @@ def test_an_event_is_kept_with_function_reason_and_attempts(sink, kept):
     ("code", "data", "reason"),
     [("500", "500 no", "500 no"), ("503", "no", "503 no"), ("-1", "", "-1"), (None, "no", "no answer no")],
 )
-def test_the_reason_tells_the_code_once(sink, kept, code, data, reason):
+def test_the_reason_has_the_code_once(sink, kept, code, data, reason):
     given = {"ce-knativeerrorcode": code, "ce-knativeerrordata": base64.b64encode(data.encode()).decode()}
     headers = {name: value for name, value in given.items() if value} | {"ce-id": f"dl-{reason.replace(' ', '-')}"}
     assert 204 == sink.post("/", data="{}", headers=EVENT | headers).status_code

@@ -108,7 +108,7 @@ def test_orders_accepted_since_the_last_look_count_too(orders):
         admission.wait()
 
 
-def test_a_client_is_told_503_and_when_to_come_again_and_nothing_is_kept(system, new_user):
+def test_a_client_gets_503_and_when_to_come_again_and_nothing_is_kept(system, new_user):
     user = new_user(balance=10)
     system.sql.rows(ORDERS, prefix="stuck-", count=300, ended=False, lost=False)
     try:

@@ -14,7 +14,7 @@ STATE = [
 MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}\+00:00")
 
 
-def test_a_canceled_order_tells_why(ask, guest, ended):
+def test_a_canceled_order_says_why(ask, guest, ended):
     order = order_of(guest)
     order_id = ask(ORDER, guest, order).json["orderId"]
     found = ended(guest, order_id)
@@ -35,7 +35,7 @@ def test_a_canceled_order_tells_why(ask, guest, ended):
 
 
 @pytest.mark.usefixtures("restocked")
-def test_a_completed_order_is_told_with_its_three_steps(ask, new_user, ended):
+def test_a_completed_order_has_its_three_steps(ask, new_user, ended):
     user = new_user(balance=100)
     order_id = ask(ORDER, user, order_of(user, amount=76.1)).json["orderId"]
     found = ended(user, order_id)

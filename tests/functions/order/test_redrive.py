@@ -96,7 +96,7 @@ def test_a_row_that_cannot_be_read_holds_up_no_other_and_asks_for_attention(driv
     assert not any("user1@example.org" in line for line in lines)
 
 
-def test_a_row_that_can_be_read_again_is_driven_on_and_was_told_of_once(driven):
+def test_a_row_that_can_be_read_again_is_driven_on_and_was_reported_once(driven):
     driven.there_are(1, dishs=[])
     assert [1, 0] == [driven.again()["needing_attention"] for _ in range(2)]
     driven.rows.rows('UPDATE "order".orders SET request = :request', request=exact_json.dumps(REQUEST))
@@ -157,7 +157,7 @@ def test_one_run_settles_every_order_that_is_due(driven):
     assert ([BATCH, BATCH, 1], 0) == (driven.mails.asked, driven.count("notified_at IS NULL"))
 
 
-def test_one_run_tells_of_every_order_that_no_try_could_end(driven):
+def test_one_run_reports_every_order_that_no_try_could_end(driven):
     driven.there_are(BATCH + 1)
     driven.used_up()
     assert BATCH + 1 == driven.again()["needing_attention"]

@@ -194,7 +194,7 @@ def test_a_job_that_gave_up_ends_the_deployment(cluster):
     assert re.fullmatch(gave_up, done.stderr)
 
 
-def test_an_overlay_that_there_is_not_is_told(cluster):
+def test_an_overlay_that_there_is_not_is_reported(cluster):
     done = deploy(cluster, "up", "--overlay", "large")
 
     assert (1, "overlay: expected one of gateway-api, openfaas, openfaas-ce, production, small; got large\n") == (

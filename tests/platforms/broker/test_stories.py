@@ -4,7 +4,7 @@
 from tests.stories.conftest import Stage
 from tests.stories.test_completed import (
     test_a_dish_that_is_named_twice_is_reserved_in_one,
-    test_an_order_is_paid_cooked_delivered_and_told_of,
+    test_an_order_is_paid_cooked_delivered_and_notified,
 )
 from tests.stories.test_couriers_busy import test_without_a_courier_food_and_money_go_back
 from tests.stories.test_dish_sold_out import test_all_dishes_are_reserved_or_none
@@ -19,7 +19,7 @@ from tests.stories.test_same_message import (
 )
 
 
-def test_their_logs_do_not_tell_who_ordered_what(stage: Stage):
+def test_their_logs_do_not_say_who_ordered_what(stage: Stage):
     guest, dish = stage.new_user(100), stage.dish()
     order = stage.order(guest, stage.body(guest, dish))
     assert stage.settled(order) == ["Completed"]

@@ -126,7 +126,7 @@ def test_an_alert_is_silent_just_before_that(tmp_path, alert):
 
 
 @pytest.mark.parametrize("alert", set(ALERTS) - {"MetricsMissing"})
-def test_an_alert_is_silent_where_nobody_tells_its_metrics(tmp_path, alert):
+def test_an_alert_is_silent_where_nobody_exports_its_metrics(tmp_path, alert):
     done = judged(tmp_path, alert, {"up": "1x40"}, 30, [])
 
     assert done.returncode == 0, done.stdout

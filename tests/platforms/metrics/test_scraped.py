@@ -78,7 +78,7 @@ def test_a_panel_has_data_after_orders_of_all_outcomes(prometheus, story, title)
         assert all(sample["value"][1] != "NaN" for sample in found), asked
 
 
-def test_the_orders_of_the_dashboard_are_told_by_what_the_client_is_told(prometheus, story):
+def test_the_orders_of_the_dashboard_are_counted_by_what_the_client_is_answered(prometheus, story):
     assert story
     (target,) = PANELS["Ended in the last 24 hours"]["targets"]
 

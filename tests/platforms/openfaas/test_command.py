@@ -73,7 +73,7 @@ def deployment(function: str, system: OpenFaaS) -> str:
     return function.partition("-")[0] if system.profile.most else function
 
 
-def test_the_gateway_tells_of_its_provider(system):
+def test_the_gateway_names_its_provider(system):
     headers = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
 
     assert "processes" == system.openfaas.get("/system/info", headers=headers).json["provider"]["provider"]
@@ -174,7 +174,7 @@ def test_a_refused_event_says_so_through_the_gateway(system):
     assert (500, "never") == (answer.status, answer.headers["X-Retry"])
 
 
-def test_a_function_that_is_not_there_is_told_apart_from_one_that_answers(system):
+def test_a_function_that_is_not_there_differs_from_one_that_answers(system):
     answer = system.openfaas.post("/function/nobody")
 
     if system.profile.from_zero:

@@ -59,14 +59,14 @@ def test_a_body_that_is_too_large_is_counted_as_refused(system, counted):
     assert 1 == change.of(REQUESTS, function="billing-internal-get", outcome="refused")
 
 
-def test_any_function_tells_the_metrics_of_its_whole_process(system, exported):
+def test_any_function_exports_the_metrics_of_its_whole_process(system, exported):
     metrics = metrics_of(system.function("billing-withdraw"))
 
     assert {s.name for s in metrics.samples} == {s.name for s in exported("billing").samples}
     assert metrics.of("function_requests_in_progress", function="billing-balance-get")
 
 
-def test_a_process_tells_what_it_uses(exported):
+def test_a_process_exports_what_it_uses(exported):
     metrics = exported("store")
 
     assert 1 == len(metrics.of("process_cpu_seconds_total"))
@@ -109,7 +109,7 @@ print(prometheus_client.metrics._use_created)
     assert [] == [*tmp_path.iterdir()]
 
 
-def test_nobody_is_told_when_a_metric_was_first_seen(exported):
+def test_the_time_when_a_metric_was_first_seen_is_not_exported(exported):
     samples = [sample for process in ("billing", "ingress", "dispatcher") for sample in exported(process).samples]
     names = {sample.name for sample in samples}
     assert "function_requests_in_progress" in names

@@ -16,7 +16,7 @@ def looked_up(function: Any) -> Metrics:
     return Metrics(function.get("/internal/metrics").text)
 
 
-def test_orders_are_told_by_where_they_stand_and_the_open_ones_by_their_age(alone):
+def test_orders_are_counted_by_where_they_stand_and_the_open_ones_by_their_age(alone):
     function, sql = alone("order")
     metrics = partial(looked_up, function)
     assert (0, 0) == (metrics().sum("orders_open"), metrics().sum("orders_oldest_open_age_seconds"))
@@ -44,7 +44,7 @@ def test_what_waits_in_the_outbox_has_an_age_and_what_was_refused_is_counted_apa
     assert 540 <= metrics().sum("order_outbox_oldest_age_seconds") < 700
 
 
-def test_dead_letters_that_wait_are_told_with_who_failed(alone):
+def test_dead_letters_that_wait_are_counted_by_who_failed(alone):
     function, sql = alone("ops")
     metrics = partial(looked_up, function)
     keep = """
@@ -59,7 +59,7 @@ def test_dead_letters_that_wait_are_told_with_who_failed(alone):
     assert 3600 <= metrics().sum("dead_letters_oldest_age_seconds") < 3800
 
 
-def test_the_system_tells_the_orders_of_its_tables(system, exported, ended_order):
+def test_the_system_exports_the_orders_of_its_tables(system, exported, ended_order):
     found = """SELECT count(*) FROM "order".orders WHERE ended_at > now() - interval '1 day'"""
 
     assert ended_order

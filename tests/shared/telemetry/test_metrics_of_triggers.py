@@ -51,7 +51,7 @@ def test_the_ingress_counts_types_that_it_knows_and_all_others_as_one(system, co
     assert not exported("ingress").of(name, type=made_up)
 
 
-def test_the_dispatcher_tells_deliveries_lag_and_queues(system, exported, ended_order):
+def test_the_dispatcher_exports_deliveries_lag_and_queues(system, exported, ended_order):
     metrics = exported("dispatcher")
 
     assert ended_order
@@ -103,7 +103,7 @@ def test_cron_counts_runs_that_worked_and_runs_that_failed(cron):
 
 
 @pytest.mark.parametrize("name", ["gateway", "dispatcher", "cron"])
-def test_a_taken_port_for_metrics_is_told_in_one_line(name):
+def test_a_taken_port_for_metrics_is_reported_in_one_line(name):
     with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]
         answer = run(f"triggers.{name}", AMQP_URL="amqp://127.0.0.1/", PORT=free_port(), METRICS_PORT=port)
@@ -112,7 +112,7 @@ def test_a_taken_port_for_metrics_is_told_in_one_line(name):
     assert f"cannot listen on 127.0.0.1:{port}" in line and line.endswith("set METRICS_PORT")
 
 
-def test_prometheus_is_told_of_every_process_and_every_function_that_looks_metrics_up(system):
+def test_prometheus_knows_every_process_and_every_function_that_looks_metrics_up(system):
     jobs = {job["job_name"] for job in yaml.safe_load(configuration(system.plan))["scrape_configs"]}
 
     owners = {function.owner for function in load()}

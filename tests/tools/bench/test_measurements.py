@@ -51,7 +51,7 @@ def test_a_comparison_shows_the_ratio_to_the_earlier_measurement(tmp_path: Path)
     assert ["settled_per_second", "100", "x2.00"] == lines[1].split()
 
 
-def test_several_runs_are_told_by_median_and_range():
+def test_several_runs_are_shown_by_median_and_range():
     found = reported(orders=10.0)
     for orders in (30.0, 20.0):
         found.add("burst-9", measure.Result({"orders": orders}))

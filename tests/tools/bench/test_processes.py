@@ -28,7 +28,7 @@ def test_a_named_child_counts_for_itself():
     assert {"us", "child"} == set(apart)
 
 
-def test_a_cold_start_is_told_beside_the_bare_one():
+def test_a_cold_start_is_shown_beside_the_bare_one():
     bare = [cold_start.Started(seconds, 30.0) for seconds in (0.1, 0.2, 0.9)]
     function = [cold_start.Started(seconds, 40.0) for seconds in (0.3, 0.4, 0.5)]
 

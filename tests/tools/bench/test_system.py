@@ -37,7 +37,7 @@ def bench(target: Target) -> Iterator[session.Bench]:
 
 
 @pytest.mark.usefixtures("audited")
-def test_a_burst_ends_in_all_four_ways_and_tells_what_it_cost(bench: session.Bench):
+def test_a_burst_ends_in_all_four_ways_and_shows_what_it_cost(bench: session.Bench):
     result = measure.measure(bench, parsed("burst-40"), "real", Pace(0))
 
     measurements, found = result.measurements, outcomes.ends(bench.connection, bench.names, "real")
@@ -127,7 +127,7 @@ def command(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("audited")
-def test_the_command_tells_a_table_and_the_same_as_json(command: Callable):
+def test_the_command_prints_a_table_and_the_same_as_json(command: Callable):
     status, text, found = command("--only", "burst-5", "--runs", "2")
 
     assert (0, []) == (status, found["problems"])

@@ -52,7 +52,7 @@ def test_statements_are_counted_by_owner_and_not_our_own(database: str, function
     assert "SELECT count(*) FROM charges" == statements.most_expensive(before, after, 10)[0]["sql"]
 
 
-def test_a_server_that_counts_no_statements_still_tells_of_commits():
+def test_a_server_that_counts_no_statements_still_counts_commits():
     before, after = (statements.Counts(writing, writing * 2, 0, None) for writing in (10, 20))
 
     measurements = statements.measurements(before, after, orders=10, own=5)

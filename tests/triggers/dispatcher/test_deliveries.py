@@ -87,7 +87,7 @@ def test_a_batch_of_replies_goes_back_one_by_one(broker):
     broker.nothing_left(process)
 
 
-def test_a_reply_that_nobody_waits_for_is_told_and_is_no_failure(broker):
+def test_a_reply_that_nobody_waits_for_is_logged_and_is_no_failure(broker):
     broker.one.behave = reply_to
     process = broker.start()
     broker.publish("a")
@@ -104,7 +104,7 @@ def test_an_answer_that_is_no_event_is_no_reply(broker):
     broker.nothing_left(process)
 
 
-def test_the_log_tells_order_event_function_time_and_outcome(broker):
+def test_the_log_has_order_event_function_time_and_outcome(broker):
     process = broker.start()
     broker.publish("a")
     done(broker, "a")

@@ -59,7 +59,7 @@ def test_pauses_grow_and_then_stay():
         ),
     ],
 )
-def test_what_is_wrong_with_the_environment_is_told_in_one_line(environment, text):
+def test_what_is_wrong_with_the_environment_is_reported_in_one_line(environment, text):
     ended = run("triggers.dispatcher", **environment)
     assert 1 == ended.returncode
     assert ended.stderr.startswith(text) and ended.stderr.count("\n") == 1
