@@ -130,5 +130,6 @@ sbom: bootstrap ## write what an image holds of others to sbom.json (CycloneDX)
 
 lint: bootstrap ## check the style
 	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
 
 flag = $(if $($(1)),--$(1) '$(subst ','\'',$($(1)))')

@@ -103,9 +103,7 @@ class OrderFacts(EventData):
     amount: Amount
     discount: Money
     quantity: Count
-    dishs: Annotated[tuple[Dish, ...], SOME_DISHES] = Field(
-        json_schema_extra={"minItems": 1, "maxItems": 100}
-    )
+    dishs: Annotated[tuple[Dish, ...], SOME_DISHES] = Field(json_schema_extra={"minItems": 1, "maxItems": 100})
     delivery_date: Day
     delivery_hour: Hour
 

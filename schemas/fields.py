@@ -74,9 +74,7 @@ def _money_schema(**limits: Any) -> WithJsonSchema:
 
 # Money that moves is above zero; money in an answer, and a discount, is zero or more. Both are exact, with two
 # places, and numbers in JSON.
-Amount = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _money_schema(exclusiveMinimum=0)
-]
+Amount = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_above_zero), _money_schema(exclusiveMinimum=0)]
 Money = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_not_negative), _money_schema(minimum=0)]
 
 

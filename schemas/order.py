@@ -23,9 +23,7 @@ class OrderRequest(Wire):
     discount: Money = Field(default=0, validate_default=True)
     quantity: Count = 1
     user_name: Text | None = None
-    dishs: Annotated[tuple[OrderedDish, ...], SOME_DISHES] = Field(
-        json_schema_extra={"minItems": 1, "maxItems": 100}
-    )
+    dishs: Annotated[tuple[OrderedDish, ...], SOME_DISHES] = Field(json_schema_extra={"minItems": 1, "maxItems": 100})
     delivery_date: Day
     delivery_hour: Hour
 

@@ -105,9 +105,7 @@ def _renamed(job: Document, images: str) -> Document:
 @click.option("--issuer", help=f"cert-manager's ClusterIssuer ({ISSUER})")
 @click.option("--release", help=f"the label by which Prometheus finds its monitors ({RELEASE})")
 @click.option("--kustomization", "own", is_flag=True, help="print the kustomization and its settings instead")
-def main(
-    overlay: str, registry: str | None, version: str | None, own: bool, **places: str | None
-) -> None:
+def main(overlay: str, registry: str | None, version: str | None, own: bool, **places: str | None) -> None:
     """See the module's text."""
     try:
         if own:

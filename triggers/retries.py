@@ -62,9 +62,7 @@ class RetryPolicy:
         seconds = self._backoff(attempts)
         exchange = self.topology.retry_queue(attempts - 1)
         again = replace(event, attempts=attempts)
-        return Retry(
-            message_of(again, exchange, self.queue, expires=int(seconds * 1000), must_arrive=True), seconds
-        )
+        return Retry(message_of(again, exchange, self.queue, expires=int(seconds * 1000), must_arrive=True), seconds)
 
     def dead_letter(self, event: WireEvent, failure: Failed) -> Message:
         """The event as a dead letter: with who failed, why, and after how many tries."""

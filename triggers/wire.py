@@ -206,9 +206,7 @@ def _structured(event: WireEvent) -> bytes:
 
 def to_amqp_headers(event: WireEvent) -> dict[str, Any]:
     """The headers of the message; the binding of a trigger looks at them."""
-    headers: dict[str, Any] = {
-        name: value for name, value in event.attributes.items() if name != "datacontenttype"
-    }
+    headers: dict[str, Any] = {name: value for name, value in event.attributes.items() if name != "datacontenttype"}
     headers["content-type"] = event.content_type
     if event.attempts:
         headers[ATTEMPTS] = event.attempts

@@ -27,9 +27,7 @@ class DatabaseSettings(Settings):
     While its password is changed there are two of them, by lines: the first that lets in counts.
     """
 
-    database_url: str = Field(
-        pattern=r"^postgres(ql)?://", description="PostgreSQL address of the owner's role"
-    )
+    database_url: str = Field(pattern=r"^postgres(ql)?://", description="PostgreSQL address of the owner's role")
 
 
 class CallSettings(Settings):
@@ -89,9 +87,7 @@ def _from_environment(name: str, public: bool = False) -> str | None:
             text = path.read_text("utf-8").strip()
             is_open = not public and _is_open(path.resolve())
         except OSError as problem:
-            raise Misconfigured(
-                f"{name}_FILE: expected a readable file, got {named} ({problem.strerror})"
-            ) from None
+            raise Misconfigured(f"{name}_FILE: expected a readable file, got {named} ({problem.strerror})") from None
         if is_open:
             raise Misconfigured(
                 f"{name}_FILE: expected a file that others cannot read, got {named}: chmod o-r {named}"

@@ -1,7 +1,5 @@
 """The paths of the REST methods other than auth's, by the form of their answer, and a good body for each."""
 
-
-
 from tests.clients import API, order_of
 
 ADD, WITHDRAW, GET = (f"{API}/external/user/balance/{name}" for name in ("add", "withdraw", "get"))

@@ -1,6 +1,5 @@
 """Requests that every internal function refuses."""
 
-
 import pytest
 
 from tests.clients import as_json

@@ -1,6 +1,5 @@
 """Lists come in pages: a thousand without being asked, any part of them when asked for."""
 
-
 import pytest
 
 from tests.clients import ADMIN, order_of

@@ -1,6 +1,5 @@
 """What the public host does not show."""
 
-
 import pytest
 
 from tests.clients import without

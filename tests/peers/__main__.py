@@ -51,9 +51,7 @@ def at_work(name: str, target: Target, storehouse: Storehouse, postgres: int) ->
         yield Run(engine, database, watching, postgres)
 
 
-def measured(
-    names: list[str], clients: list[int], orders: int, seconds: float, turns: int
-) -> Iterator[Measurements]:
+def measured(names: list[str], clients: list[int], orders: int, seconds: float, turns: int) -> Iterator[Measurements]:
     """Every measurement, engine after engine, so many turns. Raises StartFailed."""
     installation = Installation.from_environment()
     target = running(installation)

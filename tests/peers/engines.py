@@ -78,7 +78,9 @@ def restate(storehouse: Storehouse) -> Iterator[Engine]:
         command = [str(program), "--no-logo", "--base-dir", data]
         environment = PRIVATE | _listening(ingress, admin, fabric)
         ready = started.enter_context
-        server = ready(_process("restate-server", command, environment, lambda: _answers(f"http://{HOST}:{admin}/health")))
+        server = ready(
+            _process("restate-server", command, environment, lambda: _answers(f"http://{HOST}:{admin}/health"))
+        )
         _register(f"http://{HOST}:{admin}/deployments", f"http://{HOST}:{port}")
         paths = ("/Orders/place/send", "/Orders/place")
         yield Engine("restate", url, supplies, (HOST, ingress), *paths, {app: "app", server: "server"})

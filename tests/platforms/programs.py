@@ -8,6 +8,7 @@ compiler is needed.
 Those of other modules are not built. `apt`: unpacked, not installed, from the distribution's package. `trixie`: from
 packages of Debian 13 with all that they stand on, in a folder that is a root of its own. `wheel`: a Python package.
 """
+
 import hashlib
 import os
 import re
@@ -100,8 +101,9 @@ FOLDERS = {
     "cnpg": "config/crd/bases,config/webhook",
     "networking": "knative.dev/networking//config,knative.dev/caching//config",
     # What KWOK does with its nodes, pods and volumes.
-    "stages": ",".join(f"kustomize/stage/{what}" for what in ("node/fast", "node/heartbeat-with-lease", "pod/fast",
-                                                              "volume/fast")),
+    "stages": ",".join(
+        f"kustomize/stage/{what}" for what in ("node/fast", "node/heartbeat-with-lease", "pod/fast", "volume/fast")
+    ),
 }
 PROGRAMS = [Program(*row.format(**FOLDERS).split()) for row in TABLE.splitlines() if row]
 GROUPS = sorted({program.group for program in PROGRAMS})
@@ -110,9 +112,11 @@ GROUPS = sorted({program.group for program in PROGRAMS})
 def linker_flags() -> str:
     """Without the version stamps kubectl does not understand the API server."""
     major, minor = KUBERNETES.removeprefix("v").split(".")[:2]
-    stamps = [f"-X {package}.{name}={value}"
-              for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-              for name, value in (("gitVersion", KUBERNETES), ("gitMajor", major), ("gitMinor", minor))]
+    stamps = [
+        f"-X {package}.{name}={value}"
+        for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+        for name, value in (("gitVersion", KUBERNETES), ("gitMajor", major), ("gitMinor", minor))
+    ]
     return " ".join(["-s", "-w", *stamps])
 
 
@@ -165,8 +169,10 @@ def build(program: Program) -> None:
 
 def unpack(program: Program, folder: Path) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise Missing(f"{program.name} is unpacked from the distribution's package {program.package}, "
-                      "and there is no apt-get here: these tests run on Debian and Ubuntu")
+        raise Missing(
+            f"{program.name} is unpacked from the distribution's package {program.package}, "
+            "and there is no apt-get here: these tests run on Debian and Ubuntu"
+        )
     download = ["apt-get", "-qq", "download", program.package]
     if subprocess.run(download, cwd=folder, capture_output=True).returncode:
         # Nobody has asked for the lists of packages yet; only root may.
@@ -198,8 +204,12 @@ def unpack_trixie(folder: Path) -> None:
     environment = os.environ | {"APT_CONFIG": f"{folder}/apt.conf"}
     wanted = [program.package for program in PROGRAMS if program.module == TRIXIE] + ESSENTIAL
     subprocess.run(["apt-get", "-qq", "update"], check=True, env=environment, stdout=subprocess.DEVNULL)
-    subprocess.run(["apt-get", "-qq", "--yes", "--download-only", "install", *wanted], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["apt-get", "-qq", "--yes", "--download-only", "install", *wanted],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     for package in sorted((folder / "archives").glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", package, folder / "made"], check=True)
     keep_folder(folder / "made", CACHE / TRIXIE)
@@ -222,9 +232,12 @@ def keep_folder(made: Path, target: Path) -> None:
 def compile_it(program: Program, folder: Path) -> None:
     shutil.copytree(MODULES / program.module, folder, dirs_exist_ok=True)
     if program.config:
-        texts = [path.read_text("utf-8") for each in program.config.split(",")
-                 for path in sorted(config_folder(folder, program, each).rglob("*.yaml"))
-                 if path.name != "kustomization.yaml" and path.parent.name != "testdata"]
+        texts = [
+            path.read_text("utf-8")
+            for each in program.config.split(",")
+            for path in sorted(config_folder(folder, program, each).rglob("*.yaml"))
+            if path.name != "kustomization.yaml" and path.parent.name != "testdata"
+        ]
         (folder / "config.yaml").write_text("\n---\n".join(texts), "utf-8")
         keep(folder / "config.yaml", configuration(program))
     if not place(program).exists():
@@ -250,8 +263,15 @@ def keep(made: Path, target: Path) -> None:
 
 
 def go(folder: Path, *arguments: object) -> str:
-    return subprocess.run([toolchain(), *arguments], cwd=folder, env=os.environ | OFFICIAL, check=True, text=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout
+    return subprocess.run(
+        [toolchain(), *arguments],
+        cwd=folder,
+        env=os.environ | OFFICIAL,
+        check=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    ).stdout
 
 
 @cache
@@ -278,8 +298,9 @@ def chosen(names: list[str]) -> list[Program]:
     unknown = set(names) - set(GROUPS) - {program.name for program in PROGRAMS}
     if unknown:
         raise Missing(f"no such program or group: {', '.join(sorted(unknown))}")
-    picked = {program.name: program for program in PROGRAMS
-              if not names or program.group in names or program.name in names}
+    picked = {
+        program.name: program for program in PROGRAMS if not names or program.group in names or program.name in names
+    }
     return list(picked.values())
 
 

@@ -16,8 +16,7 @@ from tests.recorded.differences import DIFFERENCES
 from tests.system import Answer, System, eventually
 
 RECORD = [
-    json.loads(line)
-    for line in (Path(__file__).parent / "original-answers.jsonl").read_text("utf-8").splitlines()
+    json.loads(line) for line in (Path(__file__).parent / "original-answers.jsonl").read_text("utf-8").splitlines()
 ]
 CASES = {question["case"]: question for question in RECORD}
 

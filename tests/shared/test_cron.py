@@ -1,6 +1,5 @@
 """The scheduled function."""
 
-
 import pytest
 
 from functions.shared import database

@@ -69,6 +69,7 @@ def test_an_event_changes_something(bench, short):
 
 # One event, one statement
 
+
 @every_decision
 def test_an_event_alone_is_one_statement_in_one_trip(bench, short, trips):
     bench.afresh(short, "x")

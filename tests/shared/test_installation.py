@@ -46,9 +46,7 @@ def test_strangers_are_turned_away_at_every_function_of_the_installation(functio
         for what, headers in STRANGERS.items()
     }
 
-    assert {what: answer.status for what, answer in answers.items()} == dict.fromkeys(
-        STRANGERS, refusal_of(function)
-    )
+    assert {what: answer.status for what, answer in answers.items()} == dict.fromkeys(STRANGERS, refusal_of(function))
 
 
 @pytest.mark.parametrize("function", OURS_ALONE, ids=lambda one: one.name)

@@ -1,6 +1,5 @@
 """Settings: read once, from variables or files, and all gaps named at once."""
 
-
 import pytest
 from pydantic import Field
 

@@ -1,6 +1,5 @@
 """A validation error as a text for people."""
 
-
 import pytest
 from pydantic import BaseModel, ValidationError
 

@@ -218,4 +218,3 @@ def test_the_events_of_a_story_are_all_known(stage: Stage):
             "notification.email",
         ]
     )  # fmt: skip
-

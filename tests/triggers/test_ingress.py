@@ -113,9 +113,7 @@ def test_an_event_that_no_trigger_takes_is_202_and_a_warning(process, ingress):
 
 
 def test_the_log_has_event_order_time_and_outcome(broker, process, ingress):
-    ingress.post(
-        "/", data='{"email":"a@b.ru"}', headers={**BINARY, "ce-id": "logged"}
-    )
+    ingress.post("/", data='{"email":"a@b.ru"}', headers={**BINARY, "ce-id": "logged"})
     broker.take(broker.queue("one"))
     (line,) = [line for line in log_of(process) if line.get("id") == "logged"]
     assert ("event taken", "info", "order-1", 202) == (line["message"], line["level"], line["order"], line["outcome"])

@@ -17,9 +17,7 @@ from triggers.stack import DEAD_LETTERS, PREFIX, ROOT
 
 # Every document that people read: those at the top, and the README of each folder.
 FOLDERS = ("functions", "k8s", "schemas", "tests", "tools", "triggers")
-DOCUMENTS = sorted(
-    [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))]
-)
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("README.md"))])
 SECTION = re.compile(r"(<!-- (\w+): written by `make generate` -->\n).*?(<!-- end of \w+ -->)", re.DOTALL)
 LINK = re.compile(r"\]\(([\w./-]+)\)")
 TARGET = re.compile(r"^([a-z-]+):.*## (.*)$", re.MULTILINE)

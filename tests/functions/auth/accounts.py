@@ -1,7 +1,5 @@
 """How the administration of users answers: its shape, a user in it, and its refusals."""
 
-
-
 from tests.clients import TIME
 
 NOBODY = 9_000_000_000_000_000_000

@@ -132,4 +132,3 @@ def test_attempts_that_count_no_more_are_deleted(alone, database):
     assert alone("purge").post("/").json["attempts"] >= 1
     found = "SELECT subject FROM auth.login_attempts WHERE subject IN ('name:old', 'name:new')"
     assert [row.subject for row in database("auth").rows(found)] == ["name:new"]
-

@@ -1,6 +1,5 @@
 """A registration that stops half-way is completed later, or let go."""
 
-
 import pytest
 
 from functions.auth import registrations

@@ -1,7 +1,5 @@
 """Old logins are purged."""
 
-
-
 from tests.clients import claims_in
 
 

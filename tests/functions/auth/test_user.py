@@ -1,6 +1,5 @@
 """The caller's own data: found and changed."""
 
-
 import pytest
 
 from tests.clients import ADMIN, API, TIME, person, without

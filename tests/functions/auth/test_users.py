@@ -1,6 +1,5 @@
 """The administration of users: listed, shown and made."""
 
-
 import pytest
 
 from tests.clients import ADMIN, API, claims_in, person, without

@@ -1,6 +1,5 @@
 """How many couriers are free."""
 
-
 import pytest
 
 from tests.clients import order_of

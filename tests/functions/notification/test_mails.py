@@ -1,6 +1,5 @@
 """Mails: asked for by their owner and inside the system."""
 
-
 import pytest
 
 from tests.clients import order_of

@@ -1,6 +1,5 @@
 """The health of the whole."""
 
-
 import pytest
 
 from tests.fakes import FakeFunction

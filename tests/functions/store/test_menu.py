@@ -1,6 +1,5 @@
 """The menu: dishes, prices, stock."""
 
-
 import pytest
 
 from tests.clients import order_of

@@ -149,14 +149,20 @@ class Cluster:
         (self.directory / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
         server = {"server": self.url, "certificate-authority": str(self.certificate)}
         # What names no namespace of its own lands in "default", where a test finds it.
-        self.kubeconfig.write_text(yaml.safe_dump({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "tests", "cluster": server}],
-            "users": [{"name": "tests", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "default"}}],
-            "current-context": "tests",
-        }))
+        self.kubeconfig.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "tests", "cluster": server}],
+                    "users": [{"name": "tests", "user": {"token": TOKEN}}],
+                    "contexts": [
+                        {"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "default"}}
+                    ],
+                    "current-context": "tests",
+                }
+            )
+        )
 
     def _etcd(self) -> dict[str, object]:
         clients, peers = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self.peer_port}"

@@ -16,8 +16,17 @@ from tools.local.environment import ROOT
 KUSTOMIZATION = "kustomization.yaml"
 # Maps whose keys are the author's own words: no server can know that one is mistyped.
 FREE = {
-    "annotations", "attributes", "data", "labels", "limits", "matchLabels", "nodeSelector", "parameters", "params",
-    "requests", "stringData",
+    "annotations",
+    "attributes",
+    "data",
+    "labels",
+    "limits",
+    "matchLabels",
+    "nodeSelector",
+    "parameters",
+    "params",
+    "requests",
+    "stringData",
 }
 
 

@@ -30,8 +30,10 @@ class Block(NamedTuple):
 
 
 def blocks(text: str) -> list[Block]:
-    return [Block(text.count("\n", 0, found.start("commands")), found["commands"], found["runs"])
-            for found in BLOCK.finditer(text)]
+    return [
+        Block(text.count("\n", 0, found.start("commands")), found["commands"], found["runs"])
+        for found in BLOCK.finditer(text)
+    ]
 
 
 def of_the_documents() -> list[Block]:

@@ -18,8 +18,10 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DELIVERY = {"timeout", "format", "retryAfterMax"}
 # Labels and annotations that Knative reads. Others of its domains are taken by every server and heeded by nobody.
 WORDS = {
-    **{f"autoscaling.knative.dev/{name}": r"\d+"
-       for name in ("min-scale", "max-scale", "initial-scale", "activation-scale", "target")},
+    **{
+        f"autoscaling.knative.dev/{name}": r"\d+"
+        for name in ("min-scale", "max-scale", "initial-scale", "activation-scale", "target")
+    },
     "autoscaling.knative.dev/metric": "concurrency|rps",
     "autoscaling.knative.dev/scale-down-delay": r"\d+[smh]",
     "autoscaling.knative.dev/target-utilization-percentage": r"\d+",
@@ -27,8 +29,10 @@ WORDS = {
     "eventing.knative.dev/broker.class": "RabbitMQBroker",
     "networking.knative.dev/visibility": "cluster-local",
     "rabbitmq.eventing.knative.dev/parallelism": r"[1-9]\d{0,2}|1000",
-    **{f"rabbitmq.eventing.knative.dev/{name}": r"\d+m?|\d+[MG]i"
-       for name in ("cpu-request", "cpu-limit", "memory-request", "memory-limit")},
+    **{
+        f"rabbitmq.eventing.knative.dev/{name}": r"\d+m?|\d+[MG]i"
+        for name in ("cpu-request", "cpu-limit", "memory-request", "memory-limit")
+    },
 }
 
 
@@ -43,10 +47,17 @@ def unknown_fields(document: dict) -> list[str]:
 def unheeded_words(document: dict) -> list[str]:
     """Labels and annotations of Knative's domains that it does not know, or with a value that it does not."""
     template = document.get("spec", {}).get("template", {}) if isinstance(document.get("spec"), dict) else {}
-    words = [word for part in (document, template) for kind in ("labels", "annotations")
-             for word in part.get("metadata", {}).get(kind, {}).items()]
-    return [f"{name}: {value}" for name, value in words
-            if "knative.dev/" in name and not re.fullmatch(WORDS.get(name, r"(?!)"), value)]
+    words = [
+        word
+        for part in (document, template)
+        for kind in ("labels", "annotations")
+        for word in part.get("metadata", {}).get(kind, {}).items()
+    ]
+    return [
+        f"{name}: {value}"
+        for name, value in words
+        if "knative.dev/" in name and not re.fullmatch(WORDS.get(name, r"(?!)"), value)
+    ]
 
 
 @cache

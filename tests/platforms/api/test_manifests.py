@@ -26,8 +26,12 @@ def images(part) -> Iterator[str]:
 
 
 def named(live: list[dict]) -> dict[tuple, str]:
-    return {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]):
-            each["metadata"]["resourceVersion"] for each in live}
+    return {
+        (each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]): each["metadata"][
+            "resourceVersion"
+        ]
+        for each in live
+    }
 
 
 def test_the_server_takes_every_document_in_a_dry_run(applied):

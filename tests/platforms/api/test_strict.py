@@ -32,15 +32,22 @@ def test_an_unknown_field_of_a_brokers_delivery_is_found_and_a_forgotten_one_is_
 
 def test_an_unknown_field_in_a_list_is_found_by_its_number():
     container = {"image": "registry.example.org/one:1", "imagePullPolicies": "Always"}
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service",
-               "spec": {"template": {"spec": {"containers": [container]}}}}
+    service = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "spec": {"template": {"spec": {"containers": [container]}}},
+    }
 
     assert ["spec.template.spec.containers[0].imagePullPolicies"] == unknown_fields(service)
 
 
 def test_words_of_the_authors_own_are_no_unknown_fields():
-    service = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"labels": {"one": "two"}},
-               "spec": {"template": {"metadata": {"annotations": {"three": "four"}}}}}
+    service = {
+        "apiVersion": "serving.knative.dev/v1",
+        "kind": "Service",
+        "metadata": {"labels": {"one": "two"}},
+        "spec": {"template": {"metadata": {"annotations": {"three": "four"}}}},
+    }
 
     assert [] == unknown_fields(service)
 
@@ -50,12 +57,16 @@ def test_a_kind_without_a_crd_is_not_looked_at():
 
 
 @pytest.mark.parametrize("place", ["labels", "annotations"])
-@pytest.mark.parametrize("word", [
-    ("autoscaling.knative.dev/mim-scale", "1"),
-    ("networking.knative.dev/visibility", "secret"),
-    ("rabbitmq.eventing.knative.dev/parallelism", "5000"),
-    ("rabbitmq.eventing.knative.dev/parallelism", "many"),
-], ids=": ".join)
+@pytest.mark.parametrize(
+    "word",
+    [
+        ("autoscaling.knative.dev/mim-scale", "1"),
+        ("networking.knative.dev/visibility", "secret"),
+        ("rabbitmq.eventing.knative.dev/parallelism", "5000"),
+        ("rabbitmq.eventing.knative.dev/parallelism", "many"),
+    ],
+    ids=": ".join,
+)
 def test_a_word_that_every_server_takes_and_nobody_heeds_is_found(place, word):
     metadata = {place: {"food/caller": "broker", **dict([word])}}
 

@@ -15,8 +15,7 @@ from tools.local.processes import free_port
 
 CRDS = Path(__file__).parent.parent / "crds"
 # Namespaces that the platforms' own installations make; the manifests name some of them.
-PLATFORMS = ("knative-serving", "knative-eventing", "istio-system", "kourier-system", "monitoring",
-             "openfaas-fn")
+PLATFORMS = ("knative-serving", "knative-eventing", "istio-system", "kourier-system", "monitoring", "openfaas-fn")
 HOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -41,12 +40,27 @@ CONTAINER = {"spec": {"containers": [{"image": "registry.example.org/one:1"}], "
 CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "name": "food", "namespace": "default"}
 RABBITMQ = {"eventing.knative.dev/broker.class": "RabbitMQBroker"}
 WEBHOOKS = (
-    Webhook("serving-webhook", "knative-serving", "webhook",
-            document("serving.knative.dev/v1", "Service", {"template": CONTAINER}), "containerConcurrency"),
-    Webhook("eventing-webhook", "knative-eventing", "eventing-webhook",
-            document("eventing.knative.dev/v1", "Trigger", {"broker": "food", "subscriber": {}}), "subscriber"),
-    Webhook("rabbitmq-webhook", "knative-eventing", "rabbitmq-broker-webhook",
-            document("eventing.knative.dev/v1", "Broker", {"config": CONFIG}, **RABBITMQ), "RabbitmqCluster"),
+    Webhook(
+        "serving-webhook",
+        "knative-serving",
+        "webhook",
+        document("serving.knative.dev/v1", "Service", {"template": CONTAINER}),
+        "containerConcurrency",
+    ),
+    Webhook(
+        "eventing-webhook",
+        "knative-eventing",
+        "eventing-webhook",
+        document("eventing.knative.dev/v1", "Trigger", {"broker": "food", "subscriber": {}}),
+        "subscriber",
+    ),
+    Webhook(
+        "rabbitmq-webhook",
+        "knative-eventing",
+        "rabbitmq-broker-webhook",
+        document("eventing.knative.dev/v1", "Broker", {"config": CONFIG}, **RABBITMQ),
+        "RabbitmqCluster",
+    ),
 )
 
 
@@ -54,8 +68,11 @@ def install(cluster: Cluster) -> None:
     """Give the cluster every kind of the platforms, and the webhooks that check Knative's."""
     cluster.add_namespaces(*map(namespace, ("default", *PLATFORMS)))
     ports = {webhook.program: free_port() for webhook in WEBHOOKS}
-    installed = [made for webhook in WEBHOOKS
-                 for made in manifests(webhook, ports[webhook.program], cluster.host(webhook.program))]
+    installed = [
+        made
+        for webhook in WEBHOOKS
+        for made in manifests(webhook, ports[webhook.program], cluster.host(webhook.program))
+    ]
     ours = [made for path in sorted(CRDS.rglob("*.yaml")) for made in yaml.load_all(path.read_text("utf-8"), LOADER)]
     # Of a kind that is in both, the committed one counts.
     apply(cluster, of_kind(installed, "CustomResourceDefinition"))

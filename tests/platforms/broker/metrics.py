@@ -35,9 +35,7 @@ def measured(system: OnKnative, ingress: str, dispatcher: str) -> Metrics:
     target = Target(system.gateway.base, system.database_url, {})
     with prepared(target, Options(guests=4, connections=16)) as bench:
         _, alone, many = (played(bench, name) for name in (WARM_UP, ALONE, AT_ONCE))
-    return Metrics(
-        ingress, dispatcher, alone["total_ms.p50"], alone["total_ms.p95"], many["settled_per_second"]
-    )
+    return Metrics(ingress, dispatcher, alone["total_ms.p50"], alone["total_ms.p95"], many["settled_per_second"])
 
 
 def played(bench: Bench, name: str) -> Measurements:

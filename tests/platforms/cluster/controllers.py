@@ -107,8 +107,11 @@ class Controlled(Cluster):
         apply(self, of_kind(brought, "CustomResourceDefinition"))
         webhooks.install(self)
         brought += [made for webhook in webhooks.WEBHOOKS for made in configuration(webhook.program)]
-        services = [each for each in of_kind(brought, "ServiceAccount", "Service")
-                    if each["metadata"]["name"] not in HOOKED and each["metadata"]["namespace"] in webhooks.PLATFORMS]
+        services = [
+            each
+            for each in of_kind(brought, "ServiceAccount", "Service")
+            if each["metadata"]["name"] not in HOOKED and each["metadata"]["namespace"] in webhooks.PLATFORMS
+        ]
         apply(self, [*services, *of_kind(brought, "StorageClass")])
         apply(self, [*of_kind(configuration("serving-controller"), "ConfigMap"),
                      *of_kind(configuration("kourier"), "ConfigMap")])  # fmt: skip

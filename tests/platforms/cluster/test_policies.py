@@ -80,8 +80,10 @@ OUT = {
     ("function", "gateway"): ALL,
     ("function", "knative"): ALL,
     ("function", "prometheus"): TRACES,
-    **{("function", elsewhere): NAMES for elsewhere in (
-        "cron", "dns", "postgres-operator", "rabbitmq-operator", "stranger", "world")},
+    **{
+        ("function", elsewhere): NAMES
+        for elsewhere in ("cron", "dns", "postgres-operator", "rabbitmq-operator", "stranger", "world")
+    },
 }
 OURS = {to for _, to in IN} | {"job"}
 

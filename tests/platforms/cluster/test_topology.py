@@ -16,8 +16,10 @@ OURS = "ours"
 def triggers(deployed) -> list[Trigger]:
     """The event functions with the ids that this cluster gave their Triggers."""
     broker = deployed.cluster.get("broker.eventing.knative.dev", "food", "--namespace", "food")["metadata"]["uid"]
-    found = {each["metadata"]["name"]: each["metadata"]["uid"]
-             for each in deployed.cluster.get("triggers.eventing.knative.dev", "--namespace", "food")["items"]}
+    found = {
+        each["metadata"]["name"]: each["metadata"]["uid"]
+        for each in deployed.cluster.get("triggers.eventing.knative.dev", "--namespace", "food")["items"]
+    }
     return [Trigger(function, broker, found[function.name]) for function in TRIGGERS]
 
 

@@ -9,8 +9,10 @@ def test_an_upgrade_gets_ready_by_itself(upgraded):
 
 
 def test_all_traffic_goes_to_the_new_version(upgraded):
-    images = {each["metadata"]["name"]: each["spec"]["containers"][0]["image"]
-              for each in upgraded.cluster.get("revisions.serving.knative.dev", "--namespace", "food")["items"]}
+    images = {
+        each["metadata"]["name"]: each["spec"]["containers"][0]["image"]
+        for each in upgraded.cluster.get("revisions.serving.knative.dev", "--namespace", "food")["items"]
+    }
     for service in upgraded.cluster.get("services.serving.knative.dev", "--namespace", "food")["items"]:
         (route,) = service["status"]["traffic"]
         assert (100, "9.9.9") == (route["percent"], images[route["revisionName"]].rpartition(":")[2])

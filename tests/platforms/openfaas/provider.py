@@ -142,9 +142,7 @@ class Provider:
     With `sleepy` a function that may sleep does so until somebody calls it.
     """
 
-    def __init__(
-        self, directory: Path, layout: str, credentials: tuple[str, str], most: int | None, sleepy: bool
-    ):
+    def __init__(self, directory: Path, layout: str, credentials: tuple[str, str], most: int | None, sleepy: bool):
         self.directory, self.layout, self.most, self.sleepy = directory, layout, most, sleepy
         self.credentials = credentials
         self.secrets: dict[str, str] = {}

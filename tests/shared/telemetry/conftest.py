@@ -51,7 +51,10 @@ def alone(fresh_database: Callable, secrets: Path, started_alone: Callable) -> C
 
     def start_of(owner: str, name: str = "metrics") -> tuple[Any, Rows]:
         # Events of this database are for nobody: the system's broker would take them for its own.
-        exported = {"DATABASE_URL": role_url(url, owner, passwords[owner]), "BROKER_URL": f"http://127.0.0.1:{nowhere}"}
+        exported = {
+            "DATABASE_URL": role_url(url, owner, passwords[owner]),
+            "BROKER_URL": f"http://127.0.0.1:{nowhere}",
+        }
         return started_alone(owner, name, **exported), Rows(url)
 
     return start_of
