@@ -181,7 +181,7 @@ SELECT o.order_id, o.status, o.ended_at
   FROM "order".orders o
  WHERE o.ended_at IS NOT NULL AND NOT EXISTS (SELECT FROM notification.emails e WHERE e.order_id = o.order_id);
 
--- name: order_was_told_twice
+-- name: order_was_notified_twice
 -- One order, one notification.
 SELECT order_id, count(*) AS mails FROM notification.emails GROUP BY order_id HAVING count(*) > 1;
 

@@ -135,7 +135,7 @@ def test_without_a_known_database_the_rows_are_not_shown(inject, system, monkeyp
         (["--event", "pay.nothing"], "expected one of the events billing.refund"),
         (["--event", "pay.sale", "--amount", "much"], "inject:"),
         (["--event", "pay.sale", "--url", "http://127.0.0.1:9"], "nobody answers at http://127.0.0.1:9"),
-        (["--event", "pay.sale", "--broker"], "expected a running system (make run) or BROKER_URL"),
+        (["--event", "pay.sale", "--broker"], "expected BROKER_URL, or a running system (make run)"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_words(inject, words, expected):
