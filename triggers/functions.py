@@ -204,6 +204,8 @@ class Functions:
         request = request_of(scope, body)
         if scope["path"].endswith(HEALTH) or not getattr(handle, "blocks", True):
             return handle(request)
+        if (admit := getattr(handle, "admit", None)) and (refusal := await admit(request)):
+            return refusal
         try:
             return await self._threads[id(handle)].answer(handle, request)
         except Behind:

@@ -3,10 +3,14 @@
 Accepting an order costs a fifth of what ending it costs. Clients that do not wait would build a backlog of minutes,
 and the more time goes into accepting the less is left for ending. So an answer waits a little while more orders are
 open than end within a few seconds, and is a 503 when they would not end within a minute.
+
+Our server has an event loop, where a thousand clients wait and hold no thread; elsewhere each waits in its own.
 """
 
+import asyncio
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,9 +55,14 @@ class Standing:
     taken_since: int = 0
 
     @property
+    def capacity(self) -> int:
+        """How many more would end soon."""
+        return max(ALWAYS_TAKEN, int(self.rate * SECONDS_OF_WORK)) - self.open - self.taken_since
+
+    @property
     def has_capacity(self) -> bool:
         """Whether one more ends soon."""
-        return self.open + self.taken_since < max(ALWAYS_TAKEN, self.rate * SECONDS_OF_WORK)
+        return self.capacity > 0
 
     def seconds_to_end(self) -> float:
         """How long all that is open takes to end."""
@@ -67,18 +76,69 @@ class Admission:
         self._standing = Standing()
         self._looking = threading.Lock()
         self._too_long_since: float | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._releasing: asyncio.Task[None] | None = None
 
-    def wait(self) -> None:
-        """Wait for a moment while too much is in flight. Raises Busy when the backlog is too long.
+    def wait(self, admitted: bool = False) -> None:
+        """Wait for a moment while too much is in flight, unless `admitted`. Raises Busy when the backlog is too long.
 
         When it is so for a while nobody waits any more: a client that is refused at once holds up no other.
         """
         limit = read(AdmissionSettings).order_backlog_seconds
         if limit == "off":
             return
+        if admitted:
+            self._looked()
+            return
         until = time.monotonic() + LONGEST_WAIT
         while not self._looked().has_capacity and time.monotonic() < until and not self._stays_too_long(limit):
             time.sleep(STEP)
+        self._take(limit)
+
+    async def admit(self) -> None:
+        """The same on an event loop, in the order of coming, by what was known when orders were last looked at."""
+        limit = read(AdmissionSettings).order_backlog_seconds
+        if limit == "off":
+            return
+        if self._waiting or not self._standing.has_capacity:
+            if self._releasing is None or self._releasing.done():
+                self._releasing = asyncio.create_task(self._release(limit))
+            if not self._stays_too_long(limit):
+                await self._turn()
+        self._take(limit)
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await asyncio.wait([turn], timeout=LONGEST_WAIT)
+            if turn.done():
+                turn.result()
+        finally:
+            turn.cancel()
+
+    async def _release(self, limit: float) -> None:
+        """Look how things stand, and let as many go on as there is capacity for; as long as somebody waits."""
+        while True:
+            try:
+                standing = await asyncio.to_thread(self._looked)
+            except Exception as problem:
+                self._settle(len(self._waiting), problem)
+            else:
+                # Whoever goes on counts itself, or is refused.
+                self._settle(len(self._waiting) if self._stays_too_long(limit) else standing.capacity)
+            await asyncio.sleep(LOOK_EVERY)
+            if not self._waiting:
+                return
+
+    def _settle(self, count: int, problem: Exception | None = None) -> None:
+        while self._waiting and count > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(problem) if problem else turn.set_result(None)
+                count -= 1
+
+    def _take(self, limit: float) -> None:
         standing = self._standing
         if not standing.has_capacity and standing.seconds_to_end() > limit:
             raise Busy(f"{standing.open} orders are open, and {standing.rate:.0f} end a second")
@@ -86,7 +146,7 @@ class Admission:
 
     def _stays_too_long(self, limit: float) -> bool:
         """Whether the backlog is too long for as long as anybody waits: a rate of one moment says little."""
-        if self._standing.seconds_to_end() <= limit:
+        if self._standing.has_capacity or self._standing.seconds_to_end() <= limit:
             self._too_long_since = None
             return False
         self._too_long_since = self._too_long_since or time.monotonic()

@@ -63,12 +63,11 @@ class SubmitSettings(Settings):
 require(SubmitSettings, AdmissionSettings, SagaSettings, BrokerSettings, InstallationSettings)
 
 
-@rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True)
+@rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True, admission=admission)
 def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Simple:
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:
         return Simple.refused("Access denied")
-    admission.wait()
     request = exact_json.dumps(body.model_dump(by_alias=True))
     is_over = _is_over(body)
     row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))

@@ -42,6 +42,7 @@ class Request:
     headers: Headers = field(default_factory=Headers)
     body: bytes = b""
     query_string: str = ""
+    admitted: bool = False  # the server has waited for what the function would wait for
 
     @classmethod
     def of(cls, request: Any, largest: int) -> "Request":

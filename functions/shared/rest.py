@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar
+from functools import partial
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
@@ -43,6 +44,16 @@ ROLES = {"bearer": "ROLE_USER", "admin": "ROLE_ADMIN"}
 ASK_WITH_A_KEY = f"Nobody knows whether it was done; with an {idempotency.HEADER} it is safe to ask again"
 # Of JSON, whose objects take up to thirty times their text: a thousand order ids are half of it, an order a tenth.
 LARGEST_BODY = 128 * 1024
+
+
+class Admission(Protocol):
+    """Whether there is capacity for one request more. Both raise Busy when there will be none soon."""
+
+    def wait(self, admitted: bool = False) -> None:
+        """Wait for it in a thread, unless that was done."""
+
+    async def admit(self) -> None:
+        """Wait for it on an event loop."""
 
 
 class BadRequest(Exception):
@@ -93,6 +104,7 @@ class Route:
     autocommit: bool
     refusal: Callable[[Request, str], Any]
     media_type: str
+    admission: Admission | None
     body: type[BaseModel] | None
     gives: Any
     parameters: dict[str, Any]
@@ -123,11 +135,12 @@ def rest(
     autocommit: bool = False,
     refusal: Callable[[Request, str], Any] = simple_refusal,
     media_type: str = JSON,
+    admission: Admission | None = None,
 ) -> Callable[[Callable], Callable[[Request], Answer]]:
     """Make a REST method out of a function; see the module's text for its form."""
 
     def decorate(function: Callable) -> Callable[[Request], Answer]:
-        route = _route(function, method, paths, caller, form, autocommit, refusal, media_type)
+        route = _route(function, method, paths, caller, form, autocommit, refusal, media_type, admission)
         require(*_needed_settings(route))
 
         def handle(request: Request) -> Answer:
@@ -135,6 +148,14 @@ def rest(
 
         def too_large(request: Request) -> Answer:
             return json_answer(spring_error(request, 413), 413, {"Connection": "close"})
+
+        async def admit(request: Request) -> Answer | None:
+            try:
+                await admission.admit()
+                request.admitted = True
+                return None
+            except Exception as problem:
+                return served.refuse(request, partial(_Call(route, function, request).answer_to, problem))
 
         needs_database = Database in route.parameters.values()
         served = instrumented(
@@ -146,6 +167,8 @@ def rest(
             strangers=installation.unauthorized if caller == "internal" else None,
         )
         served.route = route
+        if admission:
+            served.admit = admit
         return served
 
     return decorate
@@ -176,9 +199,16 @@ class _Call:
         self.route, self.function, self.request = route, function, request
 
     def answer(self) -> Answer:
+        return self._logged(self._checked)
+
+    def answer_to(self, problem: Exception, _: Request) -> Answer:
+        """What is answered where the server has found a problem before the call."""
+        return self._logged(lambda: self._trouble(problem))
+
+    def _logged(self, answering: Callable[[], Answer]) -> Answer:
         began = time.perf_counter()
         try:
-            answer = self._checked()
+            answer = answering()
         except Exception as problem:
             answer = self._trouble(problem)
         log(
@@ -273,6 +303,8 @@ class _Call:
 
     def _call(self, values: dict[str, Any]) -> Any:
         name = next((n for n, hint in self.route.parameters.items() if hint is Database), None)
+        if self.route.admission:
+            self.route.admission.wait(self.request.admitted)
         if name is None:
             return self.function(**values)
         for tries_left in (2, 1, 0):

@@ -46,15 +46,15 @@ class Revocations:
         return claims.get("ver", 0) < self._versions.get(claims["user_name"], 0)
 
     def _refresh(self, seconds: float) -> None:
-        now = time.monotonic()
-        # Who comes while the first list is on its way waits for it too: it is tried, and not there yet.
-        if now - self._tried_at > 2 * seconds or self._fetched_at < 0:
+        now, longest = time.monotonic(), max(LONGEST_SECONDS, 2 * seconds)
+        # Who comes while a list is on its way, and has none that will do, waits for it too.
+        if now - self._tried_at > 2 * seconds or now - self._fetched_at > longest:
             with self._fetching:
                 if now - self._tried_at > seconds:
                     self._fetch()
         elif now - self._tried_at > seconds and self._fetching.acquire(blocking=False):
             threading.Thread(target=self._fetch_beside, name="revocations", daemon=True).start()
-        if now - self._fetched_at > max(LONGEST_SECONDS, 2 * seconds):
+        if now - self._fetched_at > longest:
             raise Busy("nobody can tell whether the token was revoked")
 
     def _fetch_beside(self) -> None:

@@ -87,6 +87,7 @@ def instrumented(
     # For a server that takes the body before it calls, and refuses what it has no time for.
     watch.largest, watch.too_large = largest, refuse
     watch.busy = functools.partial(count, _busy)
+    watch.refuse = lambda request, answering: count(answering, request)
     watch.internal = strangers is not None
     return watch
 

@@ -178,15 +178,20 @@ def test_many_requests_ask_once_and_wait_for_nobody_when_it_is_time_again(kept):
     assert kept.at(5.3).has(ANNA)
 
 
-def test_those_who_come_while_the_first_list_is_on_its_way_wait_for_it_together(kept):
+@pytest.mark.parametrize("before", [0, 1], ids=["the first list", "after minutes without anybody"])
+def test_those_who_come_while_a_list_is_on_its_way_wait_for_it_together(kept, before: int):
+    if before:
+        kept.has(ANNA)
+        kept.at(300)
     kept.may_answer.clear()
     with ThreadPoolExecutor(4) as threads:
-        answers = [threads.submit(kept.has, ANNA) for _ in range(4)]
-        eventually(lambda: kept.asked, "the first to ask")
+        answers = [threads.submit(kept.has, ANNA)]
+        eventually(lambda: kept.asked > before, "the first to ask")
+        answers += [threads.submit(kept.has, ANNA) for _ in range(3)]
         assert not any(answer.done() for answer in answers)
         kept.may_answer.set()
-        assert [answer.result(10) for answer in answers] == [False] * 4
-    assert kept.settled() == 1
+        assert [answer.result(10) for answer in answers] == [bool(before)] * 4
+    assert kept.settled() == before + 1
 
 
 def test_a_list_that_is_too_old_is_waited_for(kept):

@@ -1,5 +1,6 @@
 """Orders are accepted no faster than they end."""
 
+import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -106,6 +107,70 @@ def test_orders_accepted_since_the_last_look_count_too(orders):
     admission.wait()
     with pytest.raises(Busy):
         admission.wait()
+
+
+def admitted(admission: Admission, count: int) -> list[str]:
+    """How so many clients fare that come together to a server with an event loop."""
+
+    async def fare() -> str:
+        try:
+            await admission.admit()
+        except Busy:
+            return "busy"
+        return "admitted"
+
+    async def all_of_them() -> list[str]:
+        return await asyncio.gather(*(fare() for _ in range(count)))
+
+    return asyncio.run(all_of_them())
+
+
+def test_on_an_event_loop_as_many_go_on_as_there_is_capacity_for(orders):
+    there_are(orders, rules.ALWAYS_TAKEN - 3)
+    admission = Admission()
+    admission.wait()
+    assert ["admitted"] * 2 + ["busy"] * 8 == admitted(admission, 10)
+
+
+def test_on_an_event_loop_who_waits_goes_on_in_the_order_of_coming(orders, monkeypatch):
+    monkeypatch.setattr(rules, "LONGEST_WAIT", 30)
+    there_are(orders, rules.ALWAYS_TAKEN)
+    admission, gone = Admission(), []
+
+    async def come(number: int) -> None:
+        await admission.admit()
+        gone.append(number)
+
+    async def story() -> None:
+        admission._standing.at = float("-inf")
+        waiting = [asyncio.create_task(come(number)) for number in range(20)]
+        await asyncio.to_thread(eventually, lambda: admission._standing.open == rules.ALWAYS_TAKEN, "it is known")
+        assert [] == gone
+        await asyncio.to_thread(orders.rows, END)
+        await asyncio.wait(waiting, timeout=5)
+
+    admission._standing.open = rules.ALWAYS_TAKEN
+    asyncio.run(story())
+    assert list(range(20)) == gone
+
+
+def test_on_an_event_loop_a_backlog_that_is_too_long_is_busy_at_once_until_it_has_ended(orders, monkeypatch):
+    there_are(orders, rules.ALWAYS_TAKEN)
+    admission = Admission()
+    with pytest.raises(Busy):
+        admission.wait()
+    with monkeypatch.context() as nobody_waits:
+        nobody_waits.delattr(Admission, "_turn")
+        nobody_waits.setattr(rules, "LONGEST_WAIT", 0.1)  # it was too long for the first one's 0.2
+        assert ["busy"] * 1000 == admitted(admission, 1000)
+    orders.rows(END)
+    eventually(lambda: admitted(admission, 1) == ["admitted"], "orders are accepted again")
+
+
+def test_who_was_admitted_waits_no_more(orders, monkeypatch):
+    monkeypatch.setattr(rules, "LONGEST_WAIT", 30)
+    there_are(orders, rules.ALWAYS_TAKEN)
+    Admission().wait(admitted=True)
 
 
 def test_a_client_gets_503_and_when_to_come_again_and_nothing_is_kept(system, new_user):
