@@ -6,6 +6,7 @@ Only functions that stack.yml calls public, bearer or admin can be reached from 
 import contextlib
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from logging import WARNING
 
@@ -37,6 +38,7 @@ from triggers.stack import Function, load
 
 LARGEST_BODY = 1024 * 1024
 UNCERTAIN = "No answer came: nobody knows whether it was done"
+RETRY_AFTER = {"Retry-After": "1"}
 FORWARDED = "x-forwarded-for"
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION = {
@@ -61,6 +63,9 @@ class GatewaySettings(CallSettings, MetricsSettings):
 
     port: int = Field(default=8000, ge=1, le=65535, description="port to listen on")
     gateway_timeout_seconds: float = Field(default=30, gt=0, description="longest wait for a function's answer")
+    gateway_in_flight: int = Field(
+        default=300, ge=1, description="requests to one function at a time; who comes beyond that gets 503"
+    )
 
 
 class Routes:
@@ -88,6 +93,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings):
         self._settings, self._routes = settings, Routes()
         self._client = HttpClient(settings.gateway_timeout_seconds)
+        self._in_flight: Counter[str] = Counter()
         self._lifespan = Lifespan(lambda: serve_metrics(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +127,14 @@ class Gateway:
             return await _refuse(scope, send, 413)
         except BodyTooSlow:
             return await _refuse(scope, send, 408, {"Connection": "close"})
-        return await self._pass_on(scope, send, function, body)
+        # A function that is slow must not have all connections to itself.
+        if self._in_flight[function.name] >= self._settings.gateway_in_flight:
+            return await _refuse(scope, send, 503, RETRY_AFTER)
+        self._in_flight[function.name] += 1
+        try:
+            return await self._pass_on(scope, send, function, body)
+        finally:
+            self._in_flight[function.name] -= 1
 
     async def _pass_on(self, scope: Scope, send: Send, function: Function, body: bytes) -> int:
         target = target_of(address(function.name))
@@ -136,7 +149,7 @@ class Gateway:
             return await _refuse(scope, send, 504, message=UNCERTAIN)
         except (NotReached, ValueError) as problem:
             log("function not reached", level=WARNING, function=function.name, reason=str(problem))
-            return await _refuse(scope, send, 503, {"Retry-After": "1"})
+            return await _refuse(scope, send, 503, RETRY_AFTER)
         headers = [*kept(answer.pairs), *_length(answer, scope["method"])]
         await send_raw(send, answer.status, headers, answer.body)
         return answer.status

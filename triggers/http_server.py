@@ -30,16 +30,24 @@ def allow_files() -> None:
 
 
 @cache
-def most_connections() -> int:
-    """How many clients there may be at a time; a gateway has a connection to a function for each of them."""
+def most_connections(public: bool) -> int:
+    """How many clients there may be at a time.
+
+    A gateway has a connection to a function for each of its own. So functions take twice as many: who ends the
+    gateway's kept connections, because others come, has the requests lost that are on their way.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(MOST_CONNECTIONS, max(1, (files - OTHER_FILES) // 2))
+    most, here = (
+        (MOST_CONNECTIONS, (files - OTHER_FILES) // 2) if public else (2 * MOST_CONNECTIONS, files - OTHER_FILES)
+    )
+    return min(most, max(1, here))
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. A CloudEvent in binary mode is the largest head: forty attributes of 8 KiB."""
 
     largest_head = 512 * 1024
+    is_public = False
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
@@ -58,7 +66,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Make room: a connection that waits for nothing ends before one more is refused."""
         super().connection_made(transport)
-        if len(self.connections) > most_connections() and not self._end_longest_idle():
+        if len(self.connections) > most_connections(self.is_public) and not self._end_longest_idle():
             self._refuse(503, "too many connections: expected fewer, or come again later", b"retry-after: 1\r\n")
             return
         self._expect_head(self.timeout_keep_alive)
@@ -145,3 +153,4 @@ class PublicProtocol(LimitedProtocol):
     """One connection from outside: a head has a token, and little else."""
 
     largest_head = 64 * 1024
+    is_public = True

@@ -104,6 +104,8 @@ class Admission:
             if self._releasing is None or self._releasing.done():
                 self._releasing = asyncio.create_task(self._release(limit))
             if not self._stays_too_long(limit):
+                if len(self._waiting) >= max(ALWAYS_TAKEN, self._standing.rate * LONGEST_WAIT):
+                    raise Busy(f"{len(self._waiting)} wait already, and {self._standing.rate:.0f} end a second")
                 await self._turn()
         self._take(limit)
 

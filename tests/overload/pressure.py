@@ -18,6 +18,7 @@ from tools.bench.preparation import Guests, Host, fill_busy_hour, supplies
 
 PATIENCE = 40.0  # seconds for an answer: longer than the gateway's own
 LOOK_EVERY = 1.0
+NOT_COME = "no connection"  # the crowd itself has none left
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Crowd:
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
                 else:
-                    seen.heard("no connection", 0.0)
+                    seen.heard(NOT_COME, 0.0)
             await asyncio.sleep(0.005)
         if under_way:
             await asyncio.wait(under_way)

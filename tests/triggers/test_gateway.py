@@ -50,6 +50,7 @@ def http(function: FakeFunction, tmp_path_factory: pytest.TempPathFactory) -> It
         FUNCTION_URLS=folder / "urls.json",
         FUNCTION_URL=function.url + "/function/{name}",
         GATEWAY_TIMEOUT_SECONDS=1,
+        GATEWAY_IN_FLIGHT=50,
     )
     process.health = f"http://127.0.0.1:{port}/users/me"
     start(process)
@@ -170,6 +171,20 @@ def test_a_function_that_never_answers_is_504_in_time_and_holds_up_nobody(http, 
     expected = 504, "No answer came: nobody knows whether it was done"
     assert {expected} == {(answer.status, answer.json["message"]) for answer in answers}
     assert not any("Retry-After" in answer.headers for answer in answers)
+
+
+def test_beyond_so_many_requests_a_function_is_503_at_once_and_the_others_answer(http, function):
+    release = threading.Event()
+    function.behave = lambda call: (release.wait(30) and 200, {}, b"") if "slow" in call.path else (200, {}, b"quick")
+    with ThreadPoolExecutor(50) as pool:
+        slow = [pool.submit(http.get, "/users/slow") for _ in range(50)]
+        function.wait_for(50)
+        beyond = http.get("/users/8")
+        assert "quick" == http.request("PUT", "/users/8", data=b"").text
+        release.set()
+        assert {200} == {call.result().status for call in slow}
+    assert (503, "1") == (beyond.status, beyond.headers["Retry-After"])
+    assert "quick" == http.get("/users/8").text
 
 
 def test_a_function_whose_connection_ends_before_its_answer_is_504_without_retry_after(http, function):

@@ -27,6 +27,7 @@ PREFIXES = (
     "SAGA_",
     "CRON_",
     "GATEWAY_TIMEOUT_",
+    "GATEWAY_IN_FLIGHT",
     "OTEL_",
 )
 

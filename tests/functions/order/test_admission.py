@@ -167,6 +167,16 @@ def test_on_an_event_loop_a_backlog_that_is_too_long_is_busy_at_once_until_it_ha
     eventually(lambda: admitted(admission, 1) == ["admitted"], "orders are accepted again")
 
 
+def test_on_an_event_loop_nobody_waits_behind_more_than_can_go_on_in_time(orders, monkeypatch):
+    monkeypatch.setattr(rules, "LONGEST_WAIT", 1.0)
+    there_are(orders, 400)
+    there_are(orders, 100, ended=True)  # 50 a second
+    admission = Admission()
+    admission._looked()
+    fates = admitted(admission, rules.ALWAYS_TAKEN + 50)
+    assert 50 == fates.count("busy")
+
+
 def test_who_was_admitted_waits_no_more(orders, monkeypatch):
     monkeypatch.setattr(rules, "LONGEST_WAIT", 30)
     there_are(orders, rules.ALWAYS_TAKEN)
