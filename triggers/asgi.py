@@ -50,6 +50,12 @@ def raw_path(scope: Scope) -> str:
     return (raw + b"?" + query if query else raw).decode("latin-1")
 
 
+def authorization(scope: Scope) -> str | None:
+    """The header, before the body is there."""
+    found = (value for name, value in scope["headers"] if name == b"authorization")
+    return next((value.decode("latin-1") for value in found), None)
+
+
 async def body_of(receive: Receive, largest: int) -> bytes:
     """The whole body. Raises BodyTooLarge, BodyTooSlow, and Disconnected."""
     message = await receive()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from functions.shared import settings
+from functions.shared import installation, settings
 from functions.shared.answers import Answer, json_answer
 from functions.shared.request import Request
 from functions.shared.telemetry import metrics
@@ -28,6 +28,7 @@ from triggers.asgi import (
     Receive,
     Scope,
     Send,
+    authorization,
     body_of,
     request_of,
     send_answer,
@@ -195,6 +196,9 @@ class Functions:
         return json_answer({"error": "expected /function/<name>"}, 404)
 
     async def _answer(self, handle: Handle, scope: Scope, receive: Receive) -> Answer:
+        if getattr(handle, "internal", False) and not installation.is_ours(authorization(scope)):
+            # A probe, or a stranger's: whose body nobody has to keep.
+            return handle(request_of(scope, b""))
         try:
             body = await body_of(receive, getattr(handle, "largest", MOST_BODY))
         except BodyTooLarge:

@@ -28,6 +28,7 @@ from triggers.asgi import (
     Receive,
     Scope,
     Send,
+    authorization,
     body_of,
     request_of,
     send_answer,
@@ -64,7 +65,7 @@ class Ingress:
         return Link(self._settings.amqp_url, self._topology.declare)
 
     def _is_let_in(self, scope: Scope) -> bool:
-        return installation.is_ours(_authorization(scope))
+        return installation.is_ours(authorization(scope))
 
     def _message(self, event: wire.WireEvent) -> Message:
         return message_of(event, self._topology.exchange)
@@ -114,11 +115,6 @@ class Ingress:
         for event in events or [None]:
             _report(event, answer[1], began, len(events))
         return answer
-
-
-def _authorization(scope: Scope) -> str | None:
-    found = (value for name, value in scope["headers"] if name == b"authorization")
-    return next((value.decode("latin-1") for value in found), None)
 
 
 def _events(request: Request) -> list[wire.WireEvent]:

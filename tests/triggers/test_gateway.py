@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from functions.shared import rest
 from tests.fakes import Call, FakeFunction, Reply
 from tests.processes import end, start, trigger
 from tests.system import Answer, Http
 from tools.local.processes import free_port
+from triggers.gateway import LARGEST_BODY
 
 FUNCTIONS = {
     "read": {"caller": "admin", "method": "GET", "path": "/users/{id} /people/{id}"},
@@ -140,9 +142,11 @@ def test_a_redirect_is_for_the_client_to_follow(http, function):
     assert 1 == len(function.calls)
 
 
-def test_a_body_over_a_mebibyte_is_413_and_reaches_nobody(http, function):
-    assert (413, "Request Entity Too Large") == error(http.request("PUT", "/users/7", data="x" * (2**20 + 1)))[:2]
-    assert 200 == http.request("PUT", "/users/7", data="x" * 2**20).status
+def test_a_body_that_no_function_takes_is_413_and_reaches_nobody(http, function):
+    assert LARGEST_BODY == rest.LARGEST_BODY
+    too_large = http.request("PUT", "/users/7", data="x" * (LARGEST_BODY + 1))
+    assert (413, "Request Entity Too Large") == error(too_large)[:2]
+    assert 200 == http.request("PUT", "/users/7", data="x" * LARGEST_BODY).status
     assert 1 == len(function.calls)
 
 

@@ -1,5 +1,6 @@
 """Several functions in one process: each at its own address, and nothing else."""
 
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -8,6 +9,7 @@ import pytest
 from tests.processes import child, end, run, start
 from tests.system import OURS, Http
 from tools.local.processes import free_port
+from triggers import asgi
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,13 @@ OTHERS = ["billing-withdraw", "billing-withdraw/_/health", "billing-withdraw/_/m
 @pytest.mark.parametrize("path", ["/", "/function", "/health", *(f"/function/{other}" for other in OTHERS)])
 def test_other_paths_are_404(http, path):
     assert (404, {"error": "expected /function/<name>"}) == ((answer := http.get(path)).status, answer.json)
+
+
+def test_a_strangers_body_is_not_waited_for(http):
+    head = b"POST /function/pay-sale HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", int(http.base[-5:])), timeout=asgi.BODY_SECONDS / 2) as connection:
+        connection.sendall(head)
+        assert b"HTTP/1.1 503" == connection.recv(12)
 
 
 def test_an_unknown_owner_is_answered_with_those_that_there_are():
