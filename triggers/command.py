@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic.fields import FieldInfo
 
 from functions.shared.settings import Misconfigured, Settings, read
+from functions.shared.telemetry.logs import LogSettings
 
 S = TypeVar("S", bound=Settings)
 
@@ -19,6 +20,7 @@ def settings_for(model: type[S], text: str) -> S:
     if sys.argv[1:]:
         _answer(model, text)
     try:
+        read(LogSettings)
         return read(model)
     except Misconfigured as problem:
         raise SystemExit(f"cannot start: {problem}") from None

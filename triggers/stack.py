@@ -1,11 +1,13 @@
 """stack.yml, the one list of functions, read for everything that has to know them."""
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import yaml
+from pydantic import Field
+
+from functions.shared.settings import Settings, read_again
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "homework.arch."
@@ -42,6 +44,12 @@ class Function:
         return self.caller in PUBLIC
 
 
+class StackSettings(Settings):
+    """Where the functions are listed."""
+
+    stack_file: Path = Field(default=ROOT / "stack.yml", description="where the functions are listed")
+
+
 class Unknown(LookupError):
     """No function answers to that name; the text lists what there is."""
 
@@ -49,7 +57,7 @@ class Unknown(LookupError):
 @cache
 def load(path: str | None = None) -> tuple[Function, ...]:
     """All functions in the order of the file; STACK_FILE names another file than the project's own."""
-    file = Path(path or os.environ.get("STACK_FILE") or ROOT / "stack.yml")
+    file = Path(path or read_again(StackSettings).stack_file)
     listed = yaml.safe_load(file.read_text("utf-8"))["functions"]
     return tuple(_function(name, entry) for name, entry in listed.items())
 

@@ -284,6 +284,14 @@ def test_arguments_that_no_process_takes_are_refused():
     assert (2, "Error: Got unexpected extra argument (now)") == (answer.returncode, answer.stderr.splitlines()[-1])
 
 
+@pytest.mark.parametrize("module", ["triggers.gateway", "triggers.serve_owner"])
+def test_a_level_of_logs_that_there_is_not_is_reported_in_one_line(module):
+    answer = run(module, LOG_LEVEL="loud", OWNER="pay", DATABASE_URL="postgresql://pay@127.0.0.1/nothing")
+    assert 1 == answer.returncode
+    (line,) = answer.stderr.splitlines()
+    assert line.startswith("cannot start: LOG_LEVEL is wrong") and line.endswith("least level that is logged")
+
+
 def test_everything_that_is_wrong_with_the_environment_is_reported_in_one_line():
     answer = run("triggers.ingress", PORT="much", QUEUE_TYPE="fast")
     assert 1 == answer.returncode

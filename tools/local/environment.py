@@ -52,6 +52,8 @@ class Environment:
         """The environment of an owner's functions: its own role, and what calls and checks of tokens need."""
         password = json.loads((self.secrets / "roles.json").read_text())[owner]
         return {
+            # The gateway.
+            **({"AUTH_PROXIES": "1"} if owner == "auth" else {}),
             **self._of_all(),
             **self._token(),
             "DATABASE_URL": role_url(self.database, owner, password),
@@ -89,6 +91,4 @@ class Environment:
         return {
             "JWT_PRIVATE_KEY_FILE": str(self.secrets / "jwt-private.pem"),
             "OAUTH_CLIENT_SECRET_FILE": str(self.secrets / "oauth-client-secret"),
-            # The gateway.
-            "AUTH_PROXIES": os.environ.get("AUTH_PROXIES", "1"),
         }

@@ -15,7 +15,7 @@ from functions.shared.answers import Answer, json_answer, status_body
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import InstallationSettings, require, serving
 from functions.shared.telemetry import metrics, probes, traces
-from functions.shared.telemetry.logs import log
+from functions.shared.telemetry.logs import LogSettings, log
 from functions.shared.telemetry.metrics import Gauge, Histogram, outcome_of
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -51,6 +51,7 @@ def instrumented(
     if serving:
         traces.check()
         metrics.omit_creation_times()
+    require(LogSettings)
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
     busy = BUSY.labels(name)

@@ -2,13 +2,26 @@
 
 import json
 import logging
-import os
 import sys
 import time
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import Field
+
+from functions.shared.settings import Misconfigured, Settings, read
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
+class LogSettings(Settings):
+    """How much is logged."""
+
+    log_level: str = Field(
+        default="info",
+        pattern="^(?i:debug|info|warning|error|critical)$",
+        description="least level that is logged",
+    )
 
 
 class JsonLine(logging.Formatter):
@@ -33,9 +46,16 @@ def _logger() -> logging.Logger:
         handler.setFormatter(JsonLine())
         logger.addHandler(handler)
         logger.propagate = False
-        level = os.environ.get("LOG_LEVEL", "INFO").upper()
-        logger.setLevel(level if level in logging.getLevelNamesMapping() else "INFO")
+        logger.setLevel(_level())
     return logger
+
+
+def _level() -> str:
+    try:
+        return read(LogSettings).log_level.upper()
+    except Misconfigured:
+        # A process that starts says what is wrong with it; a tool logs all the same.
+        return "INFO"
 
 
 def log(message: str, *, level: int = logging.INFO, trace: bool = False, **fields: Any) -> None:

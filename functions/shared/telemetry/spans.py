@@ -1,6 +1,5 @@
 """Spans as OpenTelemetry records and sends them; loaded only where OTEL_EXPORTER_OTLP_ENDPOINT is set."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +18,8 @@ except ImportError as problem:
         "install the project with its extra [traces], or unset the variable"
     ) from None
 
-from functions.shared.telemetry.traces import Span, Trace
+from functions.shared.settings import read
+from functions.shared.telemetry.traces import Span, Trace, TraceSettings
 
 FORM = TraceContextTextMapPropagator()
 
@@ -27,7 +27,8 @@ FORM = TraceContextTextMapPropagator()
 @cache
 def _tracer() -> api.Tracer:
     # At the first span, so after the fork: it has a thread of its own. What is left is sent at the process's end.
-    name = os.environ.get("OTEL_SERVICE_NAME") or os.environ.get("K_SERVICE") or "functions"
+    settings = read(TraceSettings)
+    name = settings.otel_service_name or settings.k_service
     provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider.get_tracer(__name__)

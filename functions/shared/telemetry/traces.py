@@ -26,6 +26,8 @@ class TraceSettings(Settings):
     otel_exporter_otlp_endpoint: str | None = Field(
         default=None, pattern=r"^https?://", description="OTLP/HTTP address that spans are sent to; none if not set"
     )
+    otel_service_name: str | None = Field(default=None, description="whose spans they are")
+    k_service: str = Field(default="functions", description="the same, if OTEL_SERVICE_NAME is not set")
 
 
 class Trace(NamedTuple):
