@@ -91,6 +91,7 @@ def test_a_dispatcher_that_is_killed_at_a_point_loses_no_event(broker, point, ou
     broker.one.behave = behaviour(outcome)
     broker.publish(*ids)
     killed(dying(broker.prepared(), "dispatcher", point))
+    eventually(lambda: not broker.consumers(broker.queue("one")), "RabbitMQ to know of its end")
 
     again = broker.start()
     eventually(lambda: {*ids} <= {id for call in broker.one.calls for id in call.ids}, "every event at its function")
