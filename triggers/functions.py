@@ -196,11 +196,10 @@ class Functions:
         return json_answer({"error": "expected /function/<name>"}, 404)
 
     async def _answer(self, handle: Handle, scope: Scope, receive: Receive) -> Answer:
-        if getattr(handle, "internal", False) and not installation.is_ours(authorization(scope)):
-            # A probe, or a stranger's: whose body nobody has to keep.
-            return handle(request_of(scope, b""))
+        # A probe brings no token and no body; a stranger's nobody has to keep.
+        is_stranger = getattr(handle, "internal", False) and not installation.is_ours(authorization(scope))
         try:
-            body = await body_of(receive, getattr(handle, "largest", MOST_BODY))
+            body = b"" if is_stranger else await body_of(receive, getattr(handle, "largest", MOST_BODY))
         except BodyTooLarge:
             return handle.too_large(request_of(scope, b"")) if hasattr(handle, "too_large") else _too_large()
         except BodyTooSlow:

@@ -150,6 +150,9 @@ def rest(
             return json_answer(spring_error(request, 413), 413, {"Connection": "close"})
 
         async def admit(request: Request) -> Answer | None:
+            if request.method != method:
+                # A probe, or what is refused anyway: it takes nobody's place.
+                return None
             try:
                 await admission.admit()
                 request.admitted = True

@@ -3,6 +3,7 @@
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,6 +58,27 @@ def test_a_strangers_body_is_not_waited_for(http):
     with socket.create_connection(("127.0.0.1", int(http.base[-5:])), timeout=asgi.BODY_SECONDS / 2) as connection:
         connection.sendall(head)
         assert b"HTTP/1.1 503" == connection.recv(12)
+
+
+def test_a_probe_without_a_token_that_waits_for_the_database_holds_up_no_other(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as thread:
+        port = free_port()
+        environment = {
+            "OWNER": "pay",
+            "PORT": str(port),
+            "DATABASE_URL": f"postgresql://pay@127.0.0.1:{silent.getsockname()[1]}/nothing",
+        }
+        http = Http(f"http://127.0.0.1:{port}")
+        process = child(
+            "pay", [sys.executable, "-m", "triggers.serve_owner"], tmp_path, f"{http.base}/_/health", **environment
+        )
+        start(process)
+        ready = thread.submit(http.get, "/function/pay-refund/_/ready")
+        with silent.accept()[0]:
+            assert 200 == http.get("/_/health").status
+            assert not ready.done()
+        assert 503 == ready.result().status
+        assert 0 == end(process)
 
 
 def test_an_unknown_owner_is_answered_with_those_that_there_are():

@@ -191,6 +191,7 @@ def test_a_client_gets_503_and_when_to_come_again_and_nothing_is_kept(system, ne
                 "deliveryDate": "03.02.2023", "deliveryHour": 1}  # fmt: skip
         answer = eventually(lambda: refused(system, body, user.token), "the backlog is seen")
         assert ("1", "Service Unavailable") == (answer.headers["Retry-After"], answer.json["error"])
+        assert 200 == system.function("order-submit").get("/_/ready").status
         body["msgId"] = "busy-2"
         assert 503 == order(system, body, user.token).status
         assert 0 == system.sql.value("""SELECT count(*) FROM "order".orders WHERE msg_id = 'busy-2'""")
