@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.shared import installation, settings
-from functions.shared.answers import Answer, json_answer
+from functions.shared.answers import RETRY_AFTER, Answer, json_answer
 from functions.shared.request import Request
 from functions.shared.telemetry import metrics
 from triggers.asgi import (
@@ -39,7 +39,7 @@ HEALTH = "/_/health"
 # Seconds that the first in the queue for a thread has waited when others are refused, and when it is refused itself.
 LONGEST_QUEUE = 2.0
 LONGEST_WAIT = 3.0
-BEHIND = json_answer({"error": "too many requests wait already"}, 503, {"Retry-After": "1"})
+BEHIND = json_answer({"error": "too many requests wait already"}, 503, RETRY_AFTER)
 Handle = Callable[[Request], Answer]
 
 

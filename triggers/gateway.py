@@ -12,7 +12,7 @@ from logging import WARNING
 
 from pydantic import Field
 
-from functions.shared.answers import json_answer, status_body
+from functions.shared.answers import RETRY_AFTER, json_answer, status_body
 from functions.shared.paths import expression
 from functions.shared.telemetry import metrics
 from functions.shared.telemetry.logs import log
@@ -39,7 +39,6 @@ from triggers.stack import Function, load
 # As REST functions take them (functions/shared/rest.py): a thousand clients can hold no more here than 128 MiB.
 LARGEST_BODY = 128 * 1024
 UNCERTAIN = "No answer came: nobody knows whether it was done"
-RETRY_AFTER = {"Retry-After": "1"}
 FORWARDED = "x-forwarded-for"
 # Headers that speak of one connection and not of the request (RFC 9110, section 7.6.1).
 OF_THE_CONNECTION = {

@@ -37,10 +37,8 @@ def most_connections(public: bool) -> int:
     gateway's kept connections, because others come, has the requests lost that are on their way.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most, here = (
-        (MOST_CONNECTIONS, (files - OTHER_FILES) // 2) if public else (2 * MOST_CONNECTIONS, files - OTHER_FILES)
-    )
-    return min(most, max(1, here))
+    most = min(2 * MOST_CONNECTIONS, max(2, files - OTHER_FILES))
+    return most // 2 if public else most
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -12,7 +12,7 @@ from logging import INFO, WARNING
 from pydantic import Field
 
 from functions.shared import installation
-from functions.shared.answers import Answer, json_answer
+from functions.shared.answers import RETRY_AFTER, Answer, json_answer
 from functions.shared.events import Unacceptable
 from functions.shared.request import Request
 from functions.shared.settings import InstallationSettings
@@ -111,7 +111,7 @@ class Ingress:
         except BodyTooSlow:
             answer = TOO_SLOW
         except NotConfirmed as problem:
-            answer = json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+            answer = json_answer({"error": str(problem)}, 503, RETRY_AFTER)
         for event in events or [None]:
             _report(event, answer[1], began, len(events))
         return answer

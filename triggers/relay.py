@@ -12,7 +12,7 @@ from logging import WARNING
 from pydantic import Field
 
 from functions.shared import installation
-from functions.shared.answers import Answer, json_answer
+from functions.shared.answers import RETRY_AFTER, Answer, json_answer
 from functions.shared.settings import InstallationSettings
 from functions.shared.telemetry import metrics
 from functions.shared.telemetry.instrumented import LARGEST_BODY
@@ -91,7 +91,7 @@ class Relay:
             return TOO_SLOW
         except (NotReached, Lost, ValueError) as problem:
             log("function not reached", level=WARNING, function=name, reason=str(problem))
-            return json_answer({"error": str(problem)}, 503, {"Retry-After": "1"})
+            return json_answer({"error": str(problem)}, 503, RETRY_AFTER)
         return answer.body, answer.status, dict(_texts(answer.pairs))
 
 

@@ -19,7 +19,7 @@ from functions.shared.settings import read
 from functions.shared.telemetry import metrics
 from triggers.command import settings_for
 from triggers.functions import Functions, loaded
-from triggers.server import ServerSettings, serve
+from triggers.server import ServerSettings, serve_functions
 
 
 class FunctionSettings(ServerSettings):
@@ -42,11 +42,7 @@ def main() -> None:
     made = app()  # what is wrong is reported once, here
     gc.freeze()
     gc.enable()
-    where = {"host": settings.host, "port": settings.port}
-    if settings.workers > 1:
-        serve("triggers.serve_function:app", **where, workers=settings.workers, factory=True)
-    else:
-        serve(made, **where)
+    serve_functions(made, "triggers.serve_function:app", settings)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from functions.shared.settings import read, serving
 from functions.shared.telemetry import metrics
 from triggers.command import settings_for
 from triggers.functions import Functions, loaded
-from triggers.server import ServerSettings, serve
+from triggers.server import ServerSettings, serve_functions
 from triggers.stack import ROOT, load
 
 
@@ -36,11 +36,7 @@ def main() -> None:
     serving.here = True
     metrics.share()
     made = app()  # what is wrong is reported once, here
-    where = {"host": settings.host, "port": settings.port}
-    if settings.workers > 1:
-        serve("triggers.serve_owner:app", **where, workers=settings.workers, factory=True)
-    else:
-        serve(made, **where)
+    serve_functions(made, "triggers.serve_owner:app", settings)
 
 
 if __name__ == "__main__":

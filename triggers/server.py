@@ -26,6 +26,14 @@ class ServerSettings(WorkerSettings):
     threads: int = Field(default=8, ge=1, description="requests at a time")
 
 
+def serve_functions(app: Any, factory: str, settings: ServerSettings) -> None:
+    """Serve `app`, or in several workers what each of them makes by `factory`, named as `module:function`."""
+    if settings.workers > 1:
+        serve(factory, host=settings.host, port=settings.port, workers=settings.workers, factory=True)
+    else:
+        serve(app, host=settings.host, port=settings.port)
+
+
 def serve(
     app: Any,
     *,

@@ -9,6 +9,8 @@ from functions.shared import exact_json
 Answer = tuple[str | bytes, int, dict[str, str]]
 
 JSON = "application/json"
+# With 503: nothing was done, and the same may be asked again in a moment.
+RETRY_AFTER = {"Retry-After": "1"}
 
 
 def json_answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:

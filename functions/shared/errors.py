@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from logging import ERROR, WARNING
 
 from functions.shared import database, events
+from functions.shared.answers import RETRY_AFTER
 from functions.shared.request import TooLarge
 from functions.shared.telemetry.logs import log
 
-RETRY_AFTER = {"Retry-After": "1"}
 NEVER_RETRY = {"X-Retry": "never"}
 
 

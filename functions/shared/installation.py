@@ -9,7 +9,7 @@ restarted, and it does not matter who sees the change first.
 import hmac
 import time
 
-from functions.shared.answers import Answer, json_answer
+from functions.shared.answers import RETRY_AFTER, Answer, json_answer
 from functions.shared.settings import InstallationSettings, Misconfigured, read, read_again
 
 OFF = "off"
@@ -71,4 +71,4 @@ def unauthorized() -> Answer:
 def not_now() -> Answer:
     """What they are answered where events are taken: Knative's dispatcher takes a 401 for a delivery, and would drop
     every event of an installation whose token was changed too fast."""
-    return json_answer({"error": EXPECTED}, 503, {"Retry-After": "1"})
+    return json_answer({"error": EXPECTED}, 503, RETRY_AFTER)

@@ -158,7 +158,7 @@ def rest(
                 request.admitted = True
                 return None
             except Exception as problem:
-                return served.refuse(request, partial(_Call(route, function, request).answer_to, problem))
+                return served.counted(partial(_Call(route, function, request).answer_to, problem), request)
 
         needs_database = Database in route.parameters.values()
         served = instrumented(

@@ -1,9 +1,7 @@
 """What is short, and for how long; every part gives what was wrong, and prints what it saw."""
 
 import os
-import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +18,7 @@ from functions.shared import exact_json
 from tests.chaos.toxiproxy import STALL
 from tests.chaos.world import RABBITMQ, World
 from tests.overload.pressure import NOT_COME, Crowd, Seen
-from tests.system import eventually
+from tests.system import eventually, own_directory
 from tools.local.processes import wait_until
 from triggers.http_server import MOST_CONNECTIONS
 
@@ -91,11 +89,8 @@ class Stage:
 @contextmanager
 def staged(keep: bool) -> Iterator[Stage]:
     """A system of its own; where root may mount, its servers have small disks."""
-    directory = Path(tempfile.mkdtemp(prefix="food-overload-"))
-    directory.chmod(0o755)
     with ExitStack() as stack:
-        if not keep:
-            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = stack.enter_context(own_directory("food-overload-", keep))
         small = all([_mounted(stack, directory / name, size) for name, size in TMPFS.items()])
         world = World(directory, environment=ENVIRONMENT)
         stack.callback(world.stop)
@@ -107,8 +102,6 @@ def staged(keep: bool) -> Iterator[Stage]:
             connection.run("ALTER SYSTEM SET min_wal_size = '32MB'")
             connection.run("SELECT pg_reload_conf()")
         yield Stage(world, Crowd(world.gateway, connection), [], small)
-        if keep:
-            print(f"logs: {directory / 'system' / 'logs'}")
 
 
 def _mounted(stack: ExitStack, directory: Path, size: str) -> bool:

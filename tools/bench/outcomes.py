@@ -16,7 +16,7 @@ ENDS = """
      WHERE o.username = ANY(CAST(:guests AS text[])) AND o.msg_id LIKE :tag || '-%'
 """
 
-UNTOLD = """
+NOT_NOTIFIED = """
     SELECT count(*) FROM unnest(CAST(:ids AS text[])) AS sent (order_id)
      WHERE NOT EXISTS (SELECT FROM notification.emails e WHERE e.order_id = sent.order_id)
 """
@@ -51,7 +51,7 @@ def _seconds(value: object) -> float | None:
 
 def not_notified(connection: Connection, order_ids: list[str]) -> int:
     """How many of these have no mail yet: cheap, for a few."""
-    return connection.run(UNTOLD, ids=order_ids)[0][0]
+    return connection.run(NOT_NOTIFIED, ids=order_ids)[0][0]
 
 
 def under_way(connection: Connection, guests: list[str], tag: str) -> tuple[int, int]:

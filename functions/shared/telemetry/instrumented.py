@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.shared import installation
-from functions.shared.answers import Answer, json_answer, status_body
+from functions.shared.answers import RETRY_AFTER, Answer, json_answer, status_body
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import InstallationSettings, require, serving
 from functions.shared.telemetry import metrics, probes, traces
@@ -88,7 +88,7 @@ def instrumented(
     # For a server that takes the body before it calls, and refuses what it has no time for.
     watch.largest, watch.too_large = largest, refuse
     watch.busy = functools.partial(count, _busy)
-    watch.refuse = lambda request, answering: count(answering, request)
+    watch.counted = count
     watch.internal = strangers is not None
     return watch
 
@@ -112,7 +112,7 @@ def _strangers(
 
 
 def _busy(request: Request) -> Answer:
-    return json_answer(status_body(503, request.path), 503, {"Retry-After": "1"})
+    return json_answer(status_body(503, request.path), 503, RETRY_AFTER)
 
 
 def _too_large(_: Request) -> Answer:

@@ -142,7 +142,6 @@ def test_on_an_event_loop_who_waits_goes_on_in_the_order_of_coming(orders, monke
         gone.append(number)
 
     async def story() -> None:
-        admission._standing.at = float("-inf")
         waiting = [asyncio.create_task(come(number)) for number in range(20)]
         await asyncio.to_thread(eventually, lambda: admission._standing.open == rules.ALWAYS_TAKEN, "it is known")
         assert [] == gone
