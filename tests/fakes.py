@@ -1,6 +1,8 @@
 """A function that does what a test says: a small HTTP server in a thread, which remembers every call."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -88,6 +90,18 @@ class FakeFunction:
             # Callers that come at once are not turned away.
             request_queue_size = 64
 
+            def __init__(self, *args: Any):
+                super().__init__(*args)
+                self.connections: set[socket.socket] = set()
+
+            def process_request(self, request: socket.socket, address: Any) -> None:
+                self.connections.add(request)
+                super().process_request(request, address)
+
+            def shutdown_request(self, request: socket.socket) -> None:
+                self.connections.discard(request)
+                super().shutdown_request(request)
+
             def handle_error(self, *_: object) -> None:
                 """A caller that was killed, or did not want to wait."""
 
@@ -96,10 +110,16 @@ class FakeFunction:
         return self
 
     def stop(self) -> None:
-        """Refuse connections from now on; `start` makes it listen again."""
+        """Refuse connections from now on, and end those that there are, as a process does; `start` listens again.
+
+        A connection that was kept would answer for whichever function has this port next.
+        """
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
+            for connection in list(self._server.connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
             self._server = None
 
     def wait_for(self, count: int, seconds: float = 30) -> list[Call]:

@@ -272,7 +272,7 @@ def started(endpoint: str, path: str) -> tuple[int, str]:
     """Exit status and last words of a function's process that ends at its start, or else in a moment."""
     function = {"FUNCTION_SOURCE": "functions/pay/sale.py", "FUNCTION_TARGET": "sale", "PORT": str(free_port())}
     environment = os.environ | function | {"PYTHONPATH": path, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
-    ended = "import triggers.serve_function as a; a.serve = lambda *_, **__: None; a.main()"
+    ended = "import triggers.serve_function as a; a.serve_functions = lambda *_: None; a.main()"
     command = [sys.executable, "-c", ended]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stderr
