@@ -94,9 +94,13 @@ interop-api: bootstrap ## apply the manifests to a real Kubernetes API server wi
 	@$(PYTHON) -m tests.platforms.programs interop-api
 	@$(PYTHON) -m pytest $(args) tests/platforms/api
 
-interop-cluster: bootstrap ## deploy, upgrade and undeploy where the platforms' controllers work, without nodes (root; builds them once: an hour)
+interop-cluster: bootstrap ## deploy where the platforms' controllers work, and order where our pods run (parts="cluster node"; root; builds once: an hour)
 	@$(PYTHON) -m tests.platforms.programs interop-api interop-cluster
-	@unshare --net --mount --pid --fork --kill-child --mount-proc $(PYTHON) -m pytest $(args) tests/platforms/cluster
+	@$(PYTHON) -m tests.platforms.node.images
+	@failed=; for part in $(or $(parts),cluster node); do \
+		unshare --net --mount --pid --fork --kill-child --mount-proc $(PYTHON) -m pytest $(args) tests/platforms/$$part \
+			|| failed="$$failed $$part"; done; \
+		test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 bench: bootstrap ## measure the running system (soak=30: minutes; ended=1000000: orders; args="--only burst,closed --runs 3")
 	@$(PYTHON) -m tools.bench $(call flag,soak) $(call flag,ended) $(args)

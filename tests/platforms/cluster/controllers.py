@@ -26,6 +26,8 @@ from tools.local.environment import ROOT
 # Namespaces of the operators, beside those that the webhooks' tests know.
 NAMESPACES = ("rabbitmq-system", "cnpg-system", "cert-manager")
 NODES = 4
+# A label of the nodes that KWOK keeps ready; there may be others.
+PLAYED = "food/node=played"
 NODE_SIZE = {"cpu": "32", "memory": "128Gi", "pods": "110"}
 # What is asked of the pods of the platforms' own: that they are there.
 DEPLOYMENTS = {"activator", "autoscaler", "pingsource-mt-adapter", "3scale-kourier-gateway"}
@@ -148,7 +150,8 @@ class Controlled(Cluster):
         played = self.directory / "kwok.yaml"
         played.write_text(yaml.safe_dump_all([*of_kind(configuration("kwok"), "Stage"), EXECUTED]))
         self.launch("kwok", health=None, PATH=f"{commands}:{os.environ['PATH']}", arguments={
-            "kubeconfig": self.kubeconfig, "manage-all-nodes": "true", "cidr": PODS, "node-ip": GATEWAY,
+            "kubeconfig": self.kubeconfig, "manage-all-nodes": "false", "manage-nodes-with-label-selector": PLAYED,
+            "cidr": PODS, "node-ip": GATEWAY,
             "config": played, "node-lease-duration-seconds": 40, "node-port": 10250, "server-address": ":10250",
             "tls-cert-file": self.certificate, "tls-private-key-file": self.certificate.with_suffix(".key"),
         })  # fmt: skip
@@ -205,15 +208,18 @@ class Controlled(Cluster):
         """
         self.network.call("autoscaler.knative-serving.svc.cluster.local", self.network.names["autoscaler"])
         self._begin("activator", [str(programs.find("activator"))], {"POD_IP": GATEWAY, **knative("activator")})
-        # The public host's own name leads back into the gateway, by the Service of its inner side.
-        self.network.call("kourier-internal.kourier-system.svc.cluster.local")
-        self.network.forward(80, 8081)
+        self._lead_to_the_inner_side()
         self.network.call("net-kourier-controller.knative-serving", self.network.names["kourier"])
         bootstrap = next(each for each in configuration("kourier") if each["metadata"]["name"] == "kourier-bootstrap")
         path = self.directory / "envoy-bootstrap.yaml"
         path.write_text(bootstrap["data"]["envoy-bootstrap.yaml"])
         arguments = ("--config-path", str(path), "--log-level", "warning")
         self._begin("envoy", [str(programs.find("envoy")), *arguments], {})
+
+    def _lead_to_the_inner_side(self) -> None:
+        """The public host's own name leads back into the gateway, by the Service of its inner side."""
+        self.network.call("kourier-internal.kourier-system.svc.cluster.local")
+        self.network.forward(80, 8081)
 
     def host(self, program: str) -> str:
         return f"{program}.programs"
@@ -293,7 +299,11 @@ def node(number: int) -> dict[str, Any]:
         "kind": "Node",
         "metadata": {
             "name": f"node-{number}",
-            "labels": {"kubernetes.io/hostname": f"node-{number}", "kubernetes.io/os": "linux"},
+            "labels": {
+                "kubernetes.io/hostname": f"node-{number}",
+                "kubernetes.io/os": "linux",
+                **dict([PLAYED.split("=")]),
+            },
         },
         "status": {"allocatable": NODE_SIZE, "capacity": NODE_SIZE},
     }

@@ -23,6 +23,8 @@ PROGRAMS = "10.200.0.{}"
 # Every address in here leads to the gateway: pods that are only said to run may have something that answers for them.
 PODS = "10.64.0.0/16"
 SERVICES = "10.96.0.0/16"
+# What a cluster's DNS has behind the name and namespace of a Service.
+SUFFIXES = ("", ".svc", ".svc.cluster.local")
 # Where `ip` keeps the names of networks, and where CloudNativePG's operator keeps its webhook's certificate.
 OWN = (Path("/run/netns"), Path("/run/secrets"))
 
@@ -65,13 +67,17 @@ class Network:
     def __init__(self, directory: Path):
         self.hosts = directory / "hosts"
         self.names: dict[str, str] = {}
+        self.called = {"localhost": "127.0.0.1", os.uname().nodename: GATEWAY}
+        self.services: dict[str, str] = {}
+        self.writing = threading.Lock()
 
     def start(self) -> None:
         """Make the bridge, the hosts file and folders that programs insist on; they go with the namespaces."""
         for folder in OWN:
             folder.mkdir(exist_ok=True)
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
-        subprocess.run(["mount", "--bind", self._write_hosts(), "/etc/hosts"], check=True)
+        self._write_hosts()
+        subprocess.run(["mount", "--bind", self.hosts, "/etc/hosts"], check=True)
         ip("link set lo up", "link add br0 type bridge", f"address add {GATEWAY}/16 dev br0", "link set br0 up")
         ip(f"route add local {PODS} dev lo")
 
@@ -86,14 +92,25 @@ class Network:
 
     def call(self, name: str, address: str = GATEWAY) -> None:
         """Let everybody reach this address by that name."""
-        with self.hosts.open("a") as hosts:
-            hosts.write(f"{address} {name}\n")
+        self.called[name] = address
+        self._write_hosts()
+
+    def name_services(self, addresses: dict[str, str]) -> None:
+        """Give every Service, by its name and namespace, the names that a cluster's DNS has for it.
+
+        A name that was given to an address before stays with that.
+        """
+        self.services = {f"{name}{suffix}": address for name, address in addresses.items() for suffix in SUFFIXES}
+        self._write_hosts()
 
     def forward(self, port: int, target: int) -> None:
         """Pass what comes to a port of the gateway's address on to another one, as a Service's own port does."""
         server = Forwarding((GATEWAY, port), partial(Connection, target=target))
         threading.Thread(target=server.serve_forever, name=f"port {port}", daemon=True).start()
 
-    def _write_hosts(self) -> Path:
-        self.hosts.write_text(f"127.0.0.1 localhost\n{GATEWAY} {os.uname().nodename}\n")
-        return self.hosts
+    def _write_hosts(self) -> None:
+        lines = [f"{address} {name}\n" for name, address in (self.called | self.services | self.called).items()]
+        # The file is mounted, so it has to stay the same one, and may be read at any moment: it is written at once.
+        with self.writing, self.hosts.open("r+b" if self.hosts.exists() else "wb", buffering=0) as hosts:
+            hosts.write("".join(lines).encode())
+            hosts.truncate()

@@ -29,8 +29,10 @@ class Managed(RabbitMQ):
 
     def _write_configuration(self) -> None:
         super()._write_configuration()
-        with (self.directory / "rabbitmq.conf").open("a") as configuration:
-            configuration.write(f"management.tcp.ip = {GATEWAY}\nmanagement.tcp.port = {MANAGEMENT}\n")
+        path = self.directory / "rabbitmq.conf"
+        # The addresses of its pods lead here too.
+        text = path.read_text().replace(f"127.0.0.1:{AMQP}", f"0.0.0.0:{AMQP}")
+        path.write_text(f"{text}management.tcp.ip = {GATEWAY}\nmanagement.tcp.port = {MANAGEMENT}\n")
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """A call of the management API."""

@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.platforms.programs import CACHE
 from tools.image.build import DOCKERFILE
@@ -28,16 +28,28 @@ REGISTRY = "localhost/food"
 VERSION = "0.1.0"
 # Programs and the packages that they come in.
 PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "unshare": "util-linux", "chroot": "coreutils"}
+# What a network of containers needs beside them.
+OF_NETWORKS = {"ip": "iproute2", "iptables": "iptables"}
 SECRETS = "/var/openfaas/secrets"
 
-# What a container runtime does: namespaces of its own, devices, /dev/shm, and a root that nobody writes to; not even
-# /tmp, which OpenFaaS would mount.
+# What a container runtime does: namespaces of its own, devices, /dev/shm, what is mounted, and a root that nobody
+# writes to; not even /tmp, unless it is mounted.
 CONTAIN = """
 set -e
-root=$1 secrets=$2 user=$3 folder=$4; shift 4
+root=$1 user=$2 folder=$3 mounts=$4; shift 4
 mount --bind "$root" "$root"
-mkdir -p "$root$SECRETS"
-mount --bind "$secrets" "$root$SECRETS"
+while [ "$mounts" -gt 0 ]; do
+    # A link in the image, as /var/run is one, leads to a place in the image.
+    target=$root$(chroot "$root" readlink -m "$2")
+    if [ -d "$1" ]; then
+        mkdir -p "$target"
+    elif [ ! -e "$target" ]; then
+        : > "$target"
+    fi
+    mount --bind "$1" "$target"
+    mount -o "remount,bind,$3" "$target"
+    shift 3; mounts=$((mounts - 1))
+done
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
 for device in null zero random urandom; do
@@ -46,7 +58,6 @@ for device in null zero random urandom; do
 done
 mkdir "$root/dev/shm"
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
-mount -o remount,bind,ro "$root$SECRETS"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --no-new-privs \
     --bounding-set=-all --inh-caps=-all env --ignore-environment --chdir="$folder" "$@"
@@ -61,11 +72,11 @@ class Failed(Exception):
     """A command ended with an error; the text has the end of what it said."""
 
 
-def prepare() -> None:
-    """Install what is missing. Raises NotHere."""
+def prepare(programs: dict[str, str] = PROGRAMS) -> None:
+    """Install the packages of what is missing. Raises NotHere."""
     if os.geteuid() != 0:
         raise NotHere("images are built and started by root only: run this as root")
-    packages = [package for program, package in PROGRAMS.items() if not shutil.which(program)]
+    packages = [package for program, package in programs.items() if not shutil.which(program)]
     if packages:
         _install(packages)
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True).returncode:
@@ -181,6 +192,14 @@ class Store:
         self._try("rmi", "--prune")
 
 
+class Mount(NamedTuple):
+    """A folder or file of this machine, where a container sees it, and whether it may write there: `ro` or `rw`."""
+
+    source: Path
+    target: str
+    mode: str = "ro"
+
+
 class Image:
     """The files of an image, and what it says about how it is started."""
 
@@ -197,21 +216,23 @@ class Image:
         paths = (path for path in (self.root / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
         return {str(path.relative_to(self.root / folder)) for path in paths}
 
-    def command(self, secrets: Path, arguments: Iterable[str], **environment: str) -> list[str]:
+    def command(self, mounts: Sequence[Mount], arguments: Iterable[str], environment: dict[str, str]) -> list[str]:
         """The command that starts it as a container runtime does: its user, its environment, its entry point."""
         variables = [*self.config["Env"], *(f"{name}={value}" for name, value in environment.items())]
         contain = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAIN, "sh"]
-        where = [str(self.root), str(secrets), self.config["User"], self.config["WorkingDir"]]
-        return [*contain, *where, *variables, *self.config["Entrypoint"], *arguments]
+        where = [str(self.root), self.config["User"], self.config["WorkingDir"], str(len(mounts))]
+        pairs = [str(word) for mount in mounts for word in mount]
+        return [*contain, *where, *pairs, *variables, *self.config["Entrypoint"], *arguments]
 
     def run(self, secrets: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         """Start it and wait for its end."""
-        command = self.command(secrets, arguments, **environment)
-        return subprocess.run(command, env=_own(), capture_output=True, text=True, timeout=60)
+        command = self.command([Mount(secrets, SECRETS)], arguments, environment)
+        return subprocess.run(command, env=own_environment(), capture_output=True, text=True, timeout=60)
 
 
-def _own() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "SECRETS": SECRETS}
+def own_environment() -> dict[str, str]:
+    """That of the programs which make a container; what is in it has another one."""
+    return {"PATH": os.environ["PATH"]}
 
 
 class Container(Child):
@@ -222,8 +243,8 @@ class Container(Child):
     @classmethod
     def of(cls, image: Image, secrets: Path, log: Path, port: int, *arguments: str, **variables: str) -> "Container":
         """One that is to answer on a port, which it is told as Knative does."""
-        command = image.command(secrets, arguments, PORT=str(port), **variables)
-        made = cls(log.stem, command, _own(), log)
+        command = image.command([Mount(secrets, SECRETS)], arguments, {"PORT": str(port)} | variables)
+        made = cls(log.stem, command, own_environment(), log)
         made.port = port
         return made
 

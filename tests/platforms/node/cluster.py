@@ -1,0 +1,179 @@
+"""The cluster with its controllers, and a node that runs our pods: from a client to a function nothing is a stand-in.
+
+Knative's own Envoy, activator, autoscaler and queue-proxies; Kubernetes' kube-proxy; Knative's ingress and
+dispatchers with the variables that their controllers gave them; our images in containers. The servers are real too,
+and stand beside the cluster: the pods that the operators of PostgreSQL and RabbitMQ make are played, and lead there.
+"""
+
+import threading
+from base64 import b64decode
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pg8000.native
+from pg8000.native import identifier, literal
+
+from tests.platforms import programs
+from tests.platforms.api.cluster import Cluster, Refused
+from tests.platforms.api.webhooks import apply
+from tests.platforms.cluster.controllers import Controlled, knative
+from tests.platforms.cluster.network import GATEWAY, SERVICES, Network, ip
+from tests.platforms.images.containers import Image
+from tests.platforms.node.api import Api, Unanswered
+from tests.platforms.node.kubelet import BINDING, NAME, NODE, POLICY, Kubelet
+from tools.local.postgres import SUPERUSER, Postgres
+
+POSTGRES = 5432
+# What pods without an image of ours run.
+PROGRAMS = {
+    "registry.example.org/knative/ingress": "ingress",
+    "registry.example.org/knative/dispatcher": "dispatcher",
+    "ko://knative.dev/serving/cmd/queue": "queue-proxy",
+}
+ADAPTER = "pingsource-mt-adapter"
+# A revision falls asleep after seconds instead of minutes.
+AUTOSCALER = {"stable-window": "6s", "scale-to-zero-grace-period": "3s", "scale-down-delay": "0s"}
+
+
+class RunningCluster(Controlled):
+    """A cluster in which our pods run."""
+
+    def __init__(self, directory: Path, network: Network, images: dict[str, Image]):
+        super().__init__(directory, network)
+        self.images = images
+        self.names = Names(self, network)
+
+    def start(self) -> None:
+        super().start()
+        self.configure("knative-serving", "config-autoscaler", AUTOSCALER)
+        self.kubelet.start()
+
+    def stop(self) -> None:
+        # Its pods end before the cluster does: nothing else would end them.
+        if hasattr(self, "kubelet"):
+            self.kubelet.stop()
+        self.names.stop()
+        super().stop()
+
+    def _start_nodes(self) -> None:
+        super()._start_nodes()
+        apply(self, [NODE, POLICY, BINDING])
+        api = Api(self)
+        found = self.images | {image: programs.find(name) for image, name in PROGRAMS.items()}
+        self.kubelet = Kubelet(api, self.directory / "pods", found)
+        self.names.start(api)
+        # There is no way to a Service's address until kube-proxy turns it into a pod's, and it does that on the way.
+        ip(f"route add {SERVICES} dev br0 src {GATEWAY}")
+        Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        self.launch("kube-proxy", health=None, arguments={
+            "kubeconfig": self.kubeconfig, "hostname-override": NAME, "proxy-mode": "iptables",
+            "conntrack-max-per-core": "0", "conntrack-min": "0", "conntrack-tcp-timeout-established": "0s",
+            "conntrack-tcp-timeout-close-wait": "0s",
+        })  # fmt: skip
+
+    def start_schedules(self) -> None:
+        """Knative's adapter of all PingSources, with the variables that their controller gave it."""
+        made = self.get("deployment", ADAPTER, "--namespace", "knative-eventing")
+        (container,) = made["spec"]["template"]["spec"]["containers"]
+        given = {each["name"]: each["value"] for each in container["env"] if each.get("value")}
+        told = {"NAMESPACE": "knative-eventing", **knative(ADAPTER, "knative-eventing")}
+        self.launch_apart("mtping", {"kubeconfig": self.kubeconfig}, **{**given, **told})
+
+    def _lead_to_the_inner_side(self) -> None:
+        """Its Service leads there, by kube-proxy."""
+
+
+class Names:
+    """Does in a thread what a cluster's DNS would: every Service has its names, in the hosts file that all share."""
+
+    def __init__(self, cluster: Cluster, network: Network):
+        self.cluster, self.network = cluster, network
+        self.known: dict[str, str] = {}
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._work, name="names")
+
+    def start(self, api: Api) -> None:
+        self.api = api
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        if self.thread.is_alive():
+            self.thread.join()
+
+    def _work(self) -> None:
+        while not self.stopped.wait(0.3):
+            with suppress(Unanswered):
+                self._look()
+
+    def _look(self) -> None:
+        found = {f"{each['metadata']['name']}.{each['metadata']['namespace']}": each["spec"]
+                 for each in self.api.list("/api/v1/services")}  # fmt: skip
+        given = {name: spec.get("clusterIP", "None") for name, spec in found.items()}
+        addresses = {name: address for name, address in given.items() if address != "None"}
+        for name, spec in found.items():
+            target = spec.get("externalName", "").removesuffix(".svc.cluster.local")
+            if target in addresses:
+                addresses[name] = addresses[target]
+        if addresses != self.known:
+            self.network.name_services(addresses)
+            self.known = addresses
+
+
+class Database(Postgres):
+    """A server at the address of the machine that the played pods lead to, with the user that the operator made."""
+
+    def __init__(self, directory: Path, cluster: Cluster):
+        super().__init__(directory, POSTGRES, fast=True)
+        self.settings["listen_addresses"] = "*"
+        self.cluster = cluster
+
+    def start(self) -> None:
+        super().start()
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all 10.0.0.0/8 scram-sha-256\n")
+        self.restart()
+
+    def restart(self, mode: str = "fast") -> None:
+        self.stop(mode)
+        super().start()
+
+    def let_in(self) -> None:
+        """Make the operator's user and its database, as its first instance does."""
+        try:
+            secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
+        except Refused:
+            return
+        given = {key: b64decode(secret[key]).decode() for key in ("username", "password", "dbname")}
+        self._make(**given)
+
+    def _make(self, username: str, password: str, dbname: str) -> None:
+        with pg8000.native.Connection(SUPERUSER, host="127.0.0.1", port=self.port, database="postgres",
+                                      password=self.password) as connection:  # fmt: skip
+            if not connection.run("SELECT 1 FROM pg_roles WHERE rolname = :name", name=username):
+                made = f"CREATE ROLE {identifier(username)} LOGIN CREATEROLE PASSWORD {literal(password)}"
+                connection.run(made)
+                connection.run(f"CREATE DATABASE {identifier(dbname)} OWNER {identifier(username)}")
+
+
+class DatabaseUser:
+    """Does in a thread what PostgreSQL's first pod would."""
+
+    def __init__(self, database: Database):
+        self.database = database
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._work, name="database user")
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.thread.join()
+
+    def _work(self) -> None:
+        made: Any = None
+        while not made and not self.stopped.wait(0.5):
+            with suppress(Refused):
+                made = self.database.let_in()
