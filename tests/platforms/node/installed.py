@@ -4,6 +4,7 @@ import json
 import time
 from base64 import b64decode
 from collections.abc import Callable
+from typing import Any
 
 import pika
 
@@ -30,11 +31,10 @@ class Installed:
         self.sql = Rows(cluster.database.url("food", SUPERUSER))
         broker = cluster.get("broker.eventing.knative.dev", "food", *NAMESPACE)
         self.exchange = exchange_name(broker["metadata"]["uid"])
-        token = self._secret("installation-token", "installation-token")
-        self._ours = {"Authorization": f"Bearer {token}"}
 
-    def _secret(self, name: str, key: str) -> str:
-        return b64decode(self.cluster.get("secret", name, *NAMESPACE)["data"][key]).decode()
+    def secret(self, name: str) -> str:
+        """What the functions' Secret of this name holds."""
+        return b64decode(self.cluster.get("secret", name, *NAMESPACE)["data"][name]).decode()
 
     def channel(self) -> pika.adapters.blocking_connection.BlockingChannel:
         return pika.BlockingConnection(pika.URLParameters(self.rabbitmq.url)).channel()
@@ -43,7 +43,7 @@ class Installed:
         """A function by its name, as another function calls it."""
         found = next(one for one in load() if one.name == name)
         url = f"http://{found.owner}.food.svc.cluster.local/function/{name}"
-        return Http(url, {} if found.is_public else self._ours)
+        return Http(url, {} if found.is_public else {"Authorization": f"Bearer {self.secret('installation-token')}"})
 
     # -- how much of it there is -------------------------------------------------------------------------------
 
@@ -68,6 +68,11 @@ class Installed:
         self.cluster.kubectl("wait", "services.serving.knative.dev", "--all", *NAMESPACE, "--for=condition=Ready",
                              "--timeout=170s")  # fmt: skip
 
+    def in_rollout(self) -> list[str]:
+        """The Knative Services of which the newest revision does not serve yet."""
+        listed = self.cluster.get("services.serving.knative.dev", *NAMESPACE)["items"]
+        return [each["metadata"]["name"] for each in listed if not _is_rolled_out(each)]
+
     def asleep(self, seconds: float = 120) -> None:
         """Wait until no pod of a function is left."""
         eventually(lambda: not any(self.scales().values()), "everything asleep", seconds, every=1)
@@ -79,3 +84,12 @@ class Installed:
         while not until(most) and time.monotonic() < ends:
             most = {name: max(count, most.get(name, 0)) for name, count in self.scales().items()}
         return most
+
+
+def _is_rolled_out(service: dict[str, Any]) -> bool:
+    status = service["status"]
+    ready = {each["type"]: each["status"] for each in status["conditions"]}
+    is_newest = status["latestReadyRevisionName"] == status["latestCreatedRevisionName"]
+    return (
+        is_newest and ready["Ready"] == "True" and status["observedGeneration"] == service["metadata"]["generation"]
+    )

@@ -29,6 +29,8 @@ TICK = 0.1
 # Between questions whether a container is ready, while it is not.
 EAGER = 0.2
 LONGEST_PAUSE = 10.0
+# Between looks whether what is mounted has changed; a kubelet takes up to a minute.
+REFRESH = 5.0
 HOSTS = "/etc/hosts"
 # By this queue-proxy knows whose probe it is.
 AGENT = {"User-Agent": "kube-probe/1.37"}
@@ -135,6 +137,8 @@ class Pod:
         self.grace: float | None = None
         self._reported = ""
         self._began = now()
+        self._given = Given(api, manifest, address, host)
+        self._written = 0.0
         self.thread = threading.Thread(target=self._live, name=f"pod {self.name}", daemon=True)
 
     @property
@@ -153,6 +157,7 @@ class Pod:
             except Unsupported as problem:
                 self.problem = str(problem)
             self._report()
+            self._write_again()
             time.sleep(TICK)
         self._end()
 
@@ -160,10 +165,9 @@ class Pod:
 
     def _begin(self) -> bool:
         """Start all containers; False while something that they need is not there."""
-        given = Given(self.api, self.manifest, self.address, self.host)
         try:
-            volumes = given.write(self.folder / "volumes")
-            made = [(spec, given.environment(spec)) for spec in self.spec["containers"]]
+            volumes = self._given.write(self.folder / "volumes")
+            made = [(spec, self._given.environment(spec)) for spec in self.spec["containers"]]
             self.containers = [self._running(spec, variables, volumes) for spec, variables in made]
         except (Unanswered, Unsupported) as problem:
             self.problem = str(problem)
@@ -172,6 +176,14 @@ class Pod:
             each.start()
         self.problem = ""
         return True
+
+    def _write_again(self) -> None:
+        """Secrets and ConfigMaps may have changed."""
+        if time.monotonic() - self._written >= REFRESH:
+            # It is tried again; what is there stays.
+            with suppress(Unanswered, Unsupported):
+                self._given.write(self.folder / "volumes")
+            self._written = time.monotonic()
 
     def _running(self, spec: dict[str, Any], variables: dict[str, str], volumes: dict[str, Path]) -> RunningContainer:
         log = self.folder / f"{spec['name']}.log"

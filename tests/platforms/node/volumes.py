@@ -74,7 +74,10 @@ class Given:
     # -- volumes -----------------------------------------------------------------------------------------------
 
     def write(self, folder: Path) -> dict[str, Path]:
-        """Every volume as a folder, by its name. Raises NotFound while something of them is missing."""
+        """Every volume as a folder, by its name. Raises NotFound while something of them is missing.
+
+        What has changed is replaced, file by file, under those who read it.
+        """
         made = {}
         for volume in self.pod["spec"].get("volumes", ()):
             ((kind, source),) = ((key, value) for key, value in volume.items() if key != "name")
@@ -84,9 +87,7 @@ class Given:
                 target.chmod(0o777)
                 continue
             for path, content in self._files(kind, source):
-                (target / path).parent.mkdir(parents=True, exist_ok=True)
-                (target / path).write_bytes(content)
-                (target / path).chmod(0o644)
+                _replace(target / path, content)
         return made
 
     def _files(self, kind: str, source: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
@@ -126,6 +127,16 @@ class Given:
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{account}/token"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         return self.api.ask("POST", path, body)["status"]["token"]
+
+
+def _replace(file: Path, content: bytes) -> None:
+    if file.exists() and file.read_bytes() == content:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}")
+    beside.write_bytes(content)
+    beside.chmod(0o644)
+    beside.rename(file)
 
 
 def mounts(container: dict[str, Any], volumes: dict[str, Path]) -> list[Mount]:
