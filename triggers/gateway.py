@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from logging import WARNING
 
 from pydantic import Field
@@ -66,6 +66,31 @@ class GatewaySettings(CallSettings, MetricsSettings):
     gateway_in_flight: int = Field(
         default=300, ge=1, description="requests to one function at a time; who comes beyond that gets 503"
     )
+    gateway_requests_per_second: float = Field(
+        default=0,
+        ge=0,
+        description="requests a second, and twice as many at once; who comes beyond that gets 429 (0: no limit)",
+    )
+
+
+class Rate:
+    """A bucket of tokens: it holds what two seconds bring, and every request takes one."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic):
+        self._per_second, self._clock = per_second, clock
+        self._tokens, self._at = 2 * per_second, clock()
+
+    def admits(self) -> bool:
+        """Whether one more request is within the rate; a rate of 0 is no limit."""
+        if not self._per_second:
+            return True
+        now = self._clock()
+        self._tokens = min(2 * self._per_second, self._tokens + (now - self._at) * self._per_second)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
 
 
 class Routes:
@@ -94,6 +119,7 @@ class Gateway:
         self._settings, self._routes = settings, Routes()
         self._client = HttpClient(settings.gateway_timeout_seconds)
         self._in_flight: Counter[str] = Counter()
+        self._rate = Rate(settings.gateway_requests_per_second)
         self._lifespan = Lifespan(lambda: serve_metrics(settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,6 +143,9 @@ class Gateway:
     async def _answer(
         self, scope: Scope, receive: Receive, send: Send, functions: dict[str, Function], function: Function | None
     ) -> int:
+        # Before anything is read: it has to cost less than an answer.
+        if not self._rate.admits():
+            return await _refuse(scope, send, 429, RETRY_AFTER)
         if not functions:
             return await _refuse(scope, send, 404)
         if function is None:

@@ -124,6 +124,20 @@ def test_no_service_has_an_address_outside_of_the_cluster_but_the_public_host_of
     assert {("bundles", "public-host")} == everything - private
 
 
+def test_every_public_host_has_the_same_limit_of_rate_whatever_stands_before_it():
+    """Istio's proxies have it as a filter; elsewhere the gateway itself is the edge."""
+    gateways = [
+        documents("functions", "Service")["public-host"]["spec"]["template"]["spec"],
+        documents("bundles", "Service")["public-host"]["spec"]["template"]["spec"],
+        documents("connector", "Deployment")["public-host"]["spec"]["template"]["spec"],
+    ]
+    for spec in gateways:
+        (limit,) = (
+            each["value"] for each in spec["containers"][0]["env"] if each["name"] == "GATEWAY_REQUESTS_PER_SECOND"
+        )
+        assert knative.REQUESTS_A_SECOND == int(limit) == public_host.BUCKET["tokens_per_fill"]
+
+
 @pytest.mark.parametrize("folder", ["functions", "bundles"])
 def test_the_chain_keeps_one_instance_of_each_step(folder):
     chain = {one.function.owner if folder == "bundles" else one.name for one in knative.steps()}

@@ -17,7 +17,7 @@ from tests.fakes import Call, FakeFunction, Reply
 from tests.processes import end, start, trigger
 from tests.system import Answer, Http
 from tools.local.processes import free_port
-from triggers.gateway import LARGEST_BODY
+from triggers.gateway import LARGEST_BODY, Rate
 
 FUNCTIONS = {
     "read": {"caller": "admin", "method": "GET", "path": "/users/{id} /people/{id}"},
@@ -211,3 +211,36 @@ def test_clients_that_send_half_a_body_hold_up_nobody(http, function):
             connection.sendall(head + b"half")
         assert 200 == http.get("/users/7").status
     assert [("GET", "/function/read/users/7")] == reached(function)
+
+
+# More than the public host takes
+
+
+def test_a_rate_admits_what_two_seconds_bring_at_once_and_then_as_much_as_time_has_brought():
+    now = [0.0]
+    rate = Rate(5, clock=lambda: now[0])
+    assert [True] * 10 + [False] == [rate.admits() for _ in range(11)]
+    now[0] = 0.5
+    assert [True, True, False] == [rate.admits() for _ in range(3)]
+    now[0] = 1000.0
+    assert [True] * 10 + [False] == [rate.admits() for _ in range(11)]
+
+
+def test_without_a_rate_everything_is_admitted():
+    rate = Rate(0)
+    assert all(rate.admits() for _ in range(10_000))
+
+
+def test_beyond_the_rate_a_client_gets_429_and_when_to_come_again_and_health_is_still_answered(function, tmp_path):
+    listening = {"FUNCTION_URL": function.url + "/function/{name}", "GATEWAY_REQUESTS_PER_SECOND": 5}
+    process = trigger("gateway", tmp_path, port := free_port(), **listening)
+    start(process)
+    http, calls = Http(f"http://127.0.0.1:{port}"), len(function.calls)
+    answers = [http.get("/oauth/token_key") for _ in range(40)]
+    statuses = [answer.status for answer in answers]
+    assert (200, {200, 429}) == (statuses[0], {*statuses})
+    assert statuses.count(200) == len(function.calls) - calls
+    last = next(answer for answer in reversed(answers) if answer.status == 429)
+    assert ("1", 429, "Too Many Requests") == (last.headers["Retry-After"], last.json["status"], last.json["error"])
+    assert 200 == http.get("/_/health").status
+    assert 0 == end(process)

@@ -256,6 +256,8 @@ def _troubles(route: Route) -> dict[str, Any]:
         names["504"] = "Uncertain"
     if Tokens in _answers(route.gives):
         names["429"] = "TooManyAttempts"
+    elif route.caller != "internal":
+        names["429"] = "TooManyRequests"
     if route.caller == "internal":
         names["401"] = "Unauthorized"
     elif route.form:
@@ -303,8 +305,9 @@ def _definitions(models: list[tuple[type[BaseModel], str]]) -> dict[str, Any]:
     return dict(sorted(schema["$defs"].items()))
 
 
-def _error(description: str, model: str, **headers: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": REF.format(model=model)}}}
+def _error(description: str, *models: str, **headers: str) -> dict[str, Any]:
+    schemas = [{"$ref": REF.format(model=model)} for model in models]
+    content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
     headers = {
         name.replace("_", "-"): {"description": what, "schema": {"type": "string"}} for name, what in headers.items()
     }
@@ -367,7 +370,15 @@ RESPONSES = {
     "OAuthBadRequest": _error("The text names the field, what was expected and what came.", "OAuthError"),
     "TooLarge": _error("The body is larger than 128 KiB.", "FrameworkError"),
     "TooManyAttempts": _error(
-        "Too many wrong attempts of this name or from this address.", "Simple", Retry_After="seconds"
+        "Too many wrong attempts of this name or from this address; or too many requests of everybody's.",
+        "Simple",
+        "FrameworkError",
+        Retry_After="seconds",
+    ),
+    "TooManyRequests": _error(
+        "More requests than the public host takes (GATEWAY_REQUESTS_PER_SECOND); nothing was done.",
+        "FrameworkError",
+        Retry_After="seconds",
     ),
     "Unauthorized": _error("No token, a wrong or an expired one.", "OAuthError", WWW_Authenticate="the scheme"),
     "Unavailable": _error("Not now; asking again is safe.", "FrameworkError", Retry_After="seconds"),

@@ -77,8 +77,8 @@ class RunningCluster(Controlled):
         made = self.get("deployment", ADAPTER, "--namespace", "knative-eventing")
         (container,) = made["spec"]["template"]["spec"]["containers"]
         given = {each["name"]: each["value"] for each in container["env"] if each.get("value")}
-        told = {"NAMESPACE": "knative-eventing", **knative(ADAPTER, "knative-eventing")}
-        self.launch_apart("mtping", {"kubeconfig": self.kubeconfig}, **{**given, **told})
+        common = {"NAMESPACE": "knative-eventing", **knative(ADAPTER, "knative-eventing")}
+        self.launch_apart("mtping", {"kubeconfig": self.kubeconfig}, **{**given, **common})
 
     def _lead_to_the_inner_side(self) -> None:
         """Its Service leads there, by kube-proxy."""

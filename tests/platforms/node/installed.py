@@ -77,7 +77,7 @@ class Installed:
         """Wait until no pod of a function is left."""
         eventually(lambda: not any(self.scales().values()), "everything asleep", seconds, every=1)
 
-    def watched(self, until: Callable[[dict[str, int]], bool], seconds: float) -> dict[str, int]:
+    def most_pods(self, until: Callable[[dict[str, int]], bool], seconds: float) -> dict[str, int]:
         """The most pods of each Service at a time, until that is enough."""
         most = dict.fromkeys(self.services(), 0)
         ends = time.monotonic() + seconds

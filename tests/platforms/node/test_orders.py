@@ -67,7 +67,7 @@ def test_under_load_there_are_more_pods_and_after_it_as_many_as_before(stage, sy
 
     with ThreadPoolExecutor(1) as thread:
         ordering = thread.submit(order_on)
-        most = system.watched(lambda most: max(most.values()) > 1 or ordering.done(), 120)
+        most = system.most_pods(lambda most: max(most.values()) > 1 or ordering.done(), 120)
         grown.set()
     ordering.result()
     print(f"{len(ids)} orders, pods {most}")
@@ -85,7 +85,7 @@ def test_everything_falls_asleep_and_an_order_wakes_what_it_needs(stage, system)
     began = time.monotonic()
     with ThreadPoolExecutor(1) as thread:
         placed = thread.submit(lambda: stage.settled(stage.order(guest, stage.body(guest, dish)), seconds=120))
-        most = system.watched(lambda _: placed.done(), 120)
+        most = system.most_pods(lambda _: placed.done(), 120)
     print(f"an order from zero: {time.monotonic() - began:.1f} s, {most}")
 
     assert ["Completed"] == placed.result()

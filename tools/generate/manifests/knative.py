@@ -17,6 +17,9 @@ FALLBACK = "public-host"
 # Knative's dispatchers and ping sources know no token of ours; this service adds it (k8s/broker).
 RELAY = "relay"
 METRICS_PORT = 9095
+# Of each proxy at the edge and each instance of the gateway, for all clients together; one with more than that to do
+# has other troubles.
+REQUESTS_A_SECOND = 500
 SECRETS = "/var/openfaas/secrets"
 # The broker drops a dead letter that its sink does not take within the retries: this one keeps it for the real sink.
 BUFFER = {"ref": {"apiVersion": "v1", "kind": "Service", "name": "dead-letters"}}
@@ -156,7 +159,12 @@ def gateway(bundled: bool) -> Document:
     Then it is the one service that has an address outside of the cluster.
     """
     inside = BUNDLED if bundled else INSIDE
-    environment = {"FUNCTION_URL": inside["FUNCTION_URL"], "METRICS_PORT": str(METRICS_PORT)}
+    environment = {
+        "FUNCTION_URL": inside["FUNCTION_URL"],
+        "METRICS_PORT": str(METRICS_PORT),
+        # Kourier has no limit of its own; of an edge that has one this is the second.
+        "GATEWAY_REQUESTS_PER_SECOND": str(REQUESTS_A_SECOND),
+    }
     container = _container(
         image("triggers"), environment, (), {"cpu": "50m", "memory": "96Mi"}, {"cpu": "1", "memory": "256Mi"}
     )

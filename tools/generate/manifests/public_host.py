@@ -12,7 +12,7 @@ import itertools
 from typing import Any
 
 from functions.shared.paths import expression
-from tools.generate.manifests.knative import FALLBACK, NAMESPACE, Document, document, labels
+from tools.generate.manifests.knative import FALLBACK, NAMESPACE, REQUESTS_A_SECOND, Document, document, labels
 from tools.generate.manifests.listed import listed
 from triggers.gateway import LARGEST_BODY
 from triggers.stack import Function
@@ -21,8 +21,6 @@ HOST = "arch.homework"
 ISSUER = "food"
 TLS_SECRET = "public-host-tls"
 LABELS = {"labels": labels("public-host")}
-# Of each proxy at the edge, for all clients together; one with more than that to do has other troubles.
-REQUESTS_A_SECOND = 500
 # The Gateway API takes sixteen rules in one route; the last one of ours is kept for the fallback.
 MOST_RULES = 15
 
