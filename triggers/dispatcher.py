@@ -14,6 +14,7 @@ from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log
 from triggers.amqp import Link
 from triggers.command import settings_for
+from triggers.garbage import keep_what_is_loaded
 from triggers.metrics import Queues, check_metrics_port, serve_metrics
 from triggers.stack import DEAD_LETTERS, Function, load
 from triggers.topology import Topology
@@ -86,6 +87,7 @@ def run(settings: DispatcherSettings, make: Callable[[], Dispatcher]) -> None:
     """Let it work until SIGTERM or SIGINT, and finish what is in flight."""
     check_metrics_port(settings)
     traces.check()
+    keep_what_is_loaded()
     uvloop.run(_work(settings, make))
 
 

@@ -19,6 +19,7 @@ from functions.shared.settings import read
 from functions.shared.telemetry import metrics
 from triggers.command import settings_for
 from triggers.functions import Functions, loaded
+from triggers.garbage import keep_what_is_loaded
 from triggers.server import ServerSettings, serve_functions
 
 
@@ -32,7 +33,10 @@ class FunctionSettings(ServerSettings):
 def app() -> Functions:
     """The application of this process, or of one of its workers."""
     settings = read(FunctionSettings)
-    return Functions(settings.threads, alone=loaded(settings.function_source, settings.function_target, Path.cwd()))
+    made = Functions(settings.threads, alone=loaded(settings.function_source, settings.function_target, Path.cwd()))
+    # A worker begins here, and without it would never look for garbage at all.
+    keep_what_is_loaded()
+    return made
 
 
 def main() -> None:
@@ -40,8 +44,6 @@ def main() -> None:
     settings = settings_for(FunctionSettings, __doc__)
     metrics.share()
     made = app()  # what is wrong is reported once, here
-    gc.freeze()
-    gc.enable()
     serve_functions(made, "triggers.serve_function:app", settings)
 
 

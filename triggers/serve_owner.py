@@ -6,6 +6,7 @@ from functions.shared.settings import read, serving
 from functions.shared.telemetry import metrics
 from triggers.command import settings_for
 from triggers.functions import Functions, loaded
+from triggers.garbage import keep_what_is_loaded
 from triggers.server import ServerSettings, serve_functions
 from triggers.stack import ROOT, load
 
@@ -27,7 +28,9 @@ def app() -> Functions:
         owners = ", ".join(dict.fromkeys(function.owner for function in load()))
         raise SystemExit(f"cannot start: OWNER: expected one of {owners}; got {settings.owner}")
     mounted = {one.name: loaded(one.source, one.target, ROOT) for one in functions}
-    return Functions(settings.threads, mounted=mounted)
+    made = Functions(settings.threads, mounted=mounted)
+    keep_what_is_loaded()
+    return made
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.metrics import WorkerSettings
 from triggers.command import check_port
+from triggers.garbage import keep_what_is_loaded
 from triggers.http_server import LimitedProtocol, allow_files
 
 # Callers keep their connections: dispatcher and gateway post many times a second, Go's clients keep them for 90 s.
@@ -49,6 +50,7 @@ def serve(
     """
     check_port(host, port)
     traces.check()
+    keep_what_is_loaded()
     allow_files()
     config = uvicorn.Config(
         app,
