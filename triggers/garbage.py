@@ -8,7 +8,7 @@ in a circle: they may wait for some thousand more.
 import gc
 
 # New objects before a look at the youngest generation, and looks at one generation before one at the next; the
-# interpreter's own figures are 700, 10 and 10.
+# interpreter has 700, 10 and 10.
 THRESHOLDS = (10_000, 20, 20)
 
 
