@@ -9,8 +9,8 @@ import threading
 from base64 import b64decode
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import pg8000.exceptions
 import pg8000.native
 from pg8000.native import identifier, literal
 
@@ -140,7 +140,7 @@ class Database(Postgres):
         super().start()
 
     def let_in(self) -> None:
-        """Make the operator's user and its database, as its first instance does."""
+        """Make the operator's user and its database, as its first instance does; a migration's limits go."""
         try:
             secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
         except Refused:
@@ -155,6 +155,9 @@ class Database(Postgres):
                 made = f"CREATE ROLE {identifier(username)} LOGIN CREATEROLE PASSWORD {literal(password)}"
                 connection.run(made)
                 connection.run(f"CREATE DATABASE {identifier(dbname)} OWNER {identifier(username)}")
+            # The limits are for what a pooler opens, and there is none: every thread of every pod connects itself.
+            for role in connection.run("SELECT rolname FROM pg_roles WHERE rolconnlimit >= 0"):
+                connection.run(f"ALTER ROLE {identifier(role[0])} CONNECTION LIMIT -1")
 
 
 class DatabaseUser:
@@ -173,7 +176,6 @@ class DatabaseUser:
         self.thread.join()
 
     def _work(self) -> None:
-        made: Any = None
-        while not made and not self.stopped.wait(0.5):
-            with suppress(Refused):
-                made = self.database.let_in()
+        while not self.stopped.wait(0.5):
+            with suppress(Refused, pg8000.exceptions.Error):
+                self.database.let_in()

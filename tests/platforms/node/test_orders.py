@@ -78,13 +78,14 @@ def test_under_load_there_are_more_pods_and_after_it_as_many_as_before(stage, sy
 
 
 def test_everything_falls_asleep_and_an_order_wakes_what_it_needs(stage, system):
-    guest, dish = stage.new_user(1000), stage.dish()
+    guest = stage.new_user(1000)
+    body = stage.body(guest, stage.dish())
     system.keep_warm(0)
     system.asleep()
 
     began = time.monotonic()
     with ThreadPoolExecutor(1) as thread:
-        placed = thread.submit(lambda: stage.settled(stage.order(guest, stage.body(guest, dish)), seconds=120))
+        placed = thread.submit(lambda: stage.settled(insist(stage, guest, body), seconds=120))
         most = system.most_pods(lambda _: placed.done(), 120)
     print(f"an order from zero: {time.monotonic() - began:.1f} s, {most}")
 
