@@ -109,8 +109,8 @@ class Network:
         threading.Thread(target=server.serve_forever, name=f"port {port}", daemon=True).start()
 
     def _write_hosts(self) -> None:
-        lines = [f"{address} {name}\n" for name, address in (self.called | self.services | self.called).items()]
         # The file is mounted, so it has to stay the same one, and may be read at any moment: it is written at once.
         with self.writing, self.hosts.open("r+b" if self.hosts.exists() else "wb", buffering=0) as hosts:
-            hosts.write("".join(lines).encode())
+            names = self.called | self.services | self.called
+            hosts.write("".join(f"{address} {name}\n" for name, address in names.items()).encode())
             hosts.truncate()
