@@ -16,7 +16,7 @@ import yaml
 
 from tests.platforms import programs
 from tests.platforms.api import webhooks
-from tests.platforms.api.cluster import Cluster, namespace
+from tests.platforms.api.cluster import Cluster, Refused, namespace
 from tests.platforms.api.webhooks import LOADER, apply, of_kind
 from tests.platforms.cluster.network import GATEWAY, PODS, SERVICES, Network
 from tests.system import eventually
@@ -191,6 +191,17 @@ class Controlled(Cluster):
             OPERATOR_IMAGE_NAME="registry.example.org/cloudnative-pg:1.27.0",
         )
         self._mount(CNPG_CERTIFICATE, "cnpg-system", Path("/run/secrets/cnpg.io/webhook"))
+        # The API server looks at the hosts file every five seconds only.
+        eventually(self._asks_postgres_operator, "the API server reaching CloudNativePG's webhooks", 60, every=0.5)
+
+    def _asks_postgres_operator(self) -> bool:
+        """Whether the webhooks are reached; what they think of a Cluster without a storage does not matter."""
+        wrong = webhooks.document("postgresql.cnpg.io/v1", "Cluster", {"instances": 1, "storage": {}})
+        try:
+            self.kubectl("create", "--dry-run=server", documents=[wrong])
+        except Refused as refusal:
+            return "failed calling" not in str(refusal)
+        return True
 
     def _mount(self, name: str, where: str, folder: Path) -> None:
         """Put a Secret into files, as a pod would have it, as soon as it is there."""
