@@ -96,7 +96,7 @@ interop-api: bootstrap ## apply the manifests to a real Kubernetes API server wi
 
 interop-cluster: bootstrap ## deploy where the platforms' controllers work, and order where our pods run (parts="cluster node"; root; builds once: an hour)
 	@$(PYTHON) -m tests.platforms.programs interop-api interop-cluster
-	@$(PYTHON) -m tests.platforms.node.images
+	@$(if $(filter node,$(or $(parts),node)),$(PYTHON) -m tests.platforms.node.images)
 	@failed=; for part in $(or $(parts),cluster node); do \
 		unshare --net --mount --pid --fork --kill-child --mount-proc $(PYTHON) -m pytest $(args) tests/platforms/$$part \
 			|| failed="$$failed $$part"; done; \
