@@ -83,7 +83,7 @@ def install(cluster: Cluster) -> None:
     # Last: from here on nothing passes that its webhook has not seen.
     apply(cluster, of_kind(installed, *HOOKS))
     for webhook in WEBHOOKS:
-        cluster.until(lambda webhook=webhook: answers(cluster, webhook), webhook.program)
+        cluster.until(lambda webhook=webhook: answers(cluster, webhook.wrong, webhook.why), webhook.program)
 
 
 def apply(cluster: Cluster, documents: list[dict]) -> None:
@@ -135,10 +135,10 @@ def launch(cluster: Cluster, webhook: Webhook, port: int) -> None:
     )
 
 
-def answers(cluster: Cluster, webhook: Webhook) -> bool:
-    """Whether the webhook refuses what is wrong by its own word: one that is not there is a refusal too."""
+def answers(cluster: Cluster, wrong: dict, why: str) -> bool:
+    """Whether a webhook refuses what is wrong by its own word: one that is not there is a refusal too."""
     try:
-        cluster.kubectl("create", "--dry-run=server", documents=[webhook.wrong])
+        cluster.kubectl("create", "--dry-run=server", documents=[wrong])
     except Refused as refusal:
-        return webhook.why in str(refusal) and "failed calling" not in str(refusal)
+        return why in str(refusal) and "failed calling" not in str(refusal)
     return False

@@ -4,8 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,11 @@ from tests.platforms.cluster.controllers import Controlled
 from tests.platforms.cluster.instances import Instances
 from tests.platforms.cluster.network import Network, is_alone
 from tests.platforms.cluster.rabbitmq import Managed, Users
+from tests.platforms.cluster.repeated import Repeated
+from tests.system import own_directory
 from tools.local.environment import ROOT
+from tools.local.postgres import Postgres
+from tools.local.rabbitmq import RabbitMQ
 
 # What happens to an overlay, in this order; a test belongs to the last of them that it asks for.
 LIFE = ("deployed", "upgraded", "undeployed", "deleted")
@@ -75,31 +79,43 @@ def make(cluster: Controlled, tree: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[Controlled]:
-    """An API server with all controllers, and the servers that pods would run."""
+def own_network(directory: Path) -> Network:
+    """A network in which nothing else is."""
     if not is_alone():
         pytest.exit("these tests take a whole network for themselves: make interop-cluster gives them one", 2)
-    directory = Path(tempfile.mkdtemp(prefix="food-cluster-"))
     network = Network(directory)
     network.start()
-    rabbitmq = Managed(directory / "rabbitmq")
-    made = Controlled(directory / "cluster", network)
-    made.rabbitmq = rabbitmq
-    pods = (Users(made, rabbitmq), Instances(made, directory))
+    return network
+
+
+@contextmanager
+def running(made: Controlled, servers: Sequence[RabbitMQ | Postgres], pods: Sequence[Repeated]) -> Iterator[None]:
+    """A cluster, the servers beside it, and what its pods would do; whatever of it has begun ends."""
     try:
-        rabbitmq.start()
-        network.call("rabbitmq.food.svc")
+        for server in servers:
+            server.start()
+        made.network.call("rabbitmq.food.svc")
         made.start()
         for each in pods:
             each.start()
-        yield made
+        yield
     finally:
         for each in pods:
             each.stop()
         made.stop()
-        rabbitmq.kill()
-    shutil.rmtree(directory, ignore_errors=True)
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Controlled]:
+    """An API server with all controllers, and the servers that pods would run."""
+    with own_directory("food-cluster-") as directory:
+        made = Controlled(directory / "cluster", own_network(directory))
+        made.rabbitmq = Managed(directory / "rabbitmq")
+        pods = (Users(made, made.rabbitmq), Instances(made, directory))
+        with running(made, [made.rabbitmq], pods):
+            yield made
 
 
 @pytest.fixture(scope="session", params=OVERLAYS)

@@ -10,14 +10,14 @@ import json
 import ssl
 import threading
 from base64 import b64decode
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.platforms import programs
-from tests.platforms.api.cluster import Cluster, Refused
+from tests.platforms.api.cluster import Cluster
 from tests.platforms.cluster.controllers import MACHINE
+from tests.platforms.cluster.repeated import Repeated
 
 PORT = 8000
 # What every instance tells of itself; an instance manager of another version would be replaced.
@@ -31,32 +31,25 @@ TOLD = {
 }
 
 
-class Instances:
+class Instances(Repeated):
     """The stand-in, in two threads: one answers, the other looks after certificates and primaries."""
 
     def __init__(self, cluster: Cluster, directory: Path):
+        super().__init__("instances")
         self.cluster, self.directory = cluster, directory
         program = programs.find("cnpg-operator").read_bytes()
         self.status = TOLD | {"executableHash": hashlib.sha256(program).hexdigest()}
         self.primaries: dict[str, str] = {}  # address of the primary, by the cluster's name
         self.certificate: str | None = None
         self.server: ThreadingHTTPServer | None = None
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._work, name="instances")
-
-    def start(self) -> None:
-        self.thread.start()
 
     def stop(self) -> None:
-        self.stopped.set()
-        self.thread.join()
+        super().stop()
         self._close()
 
-    def _work(self) -> None:
-        while not self.stopped.wait(0.5):
-            with suppress(Refused):
-                for found in self.cluster.get("clusters.postgresql.cnpg.io", "--namespace", "food")["items"]:
-                    self._tend(found)
+    def again(self) -> None:
+        for found in self.cluster.get("clusters.postgresql.cnpg.io", "--namespace", "food")["items"]:
+            self._tend(found)
 
     def _tend(self, found: dict[str, Any]) -> None:
         name, status = found["metadata"]["name"], found.get("status", {})

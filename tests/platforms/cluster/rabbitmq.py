@@ -2,16 +2,15 @@
 
 import base64
 import json
-import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import urllib3
 
-from tests.platforms.api.cluster import Cluster, Refused
+from tests.platforms.api.cluster import Cluster
 from tests.platforms.cluster.network import GATEWAY
+from tests.platforms.cluster.repeated import Repeated
 from tools.local.rabbitmq import USER, RabbitMQ
 
 AMQP, MANAGEMENT = 5672, 15672
@@ -49,28 +48,15 @@ class Managed(RabbitMQ):
         self.ask("PUT", f"permissions/{quote(vhost, safe='')}/{quote(user)}", everything)
 
 
-class Users:
-    """Does in a thread what RabbitMQ's pods would: it knows the user that the operator made."""
+class Users(Repeated):
+    """Does what RabbitMQ's pods would: it knows the user that the operator made."""
 
     def __init__(self, cluster: Cluster, rabbitmq: Managed):
+        super().__init__("users")
         self.cluster, self.rabbitmq = cluster, rabbitmq
         self.known: str | None = None
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._work, name="users")
 
-    def start(self) -> None:
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.stopped.set()
-        self.thread.join()
-
-    def _work(self) -> None:
-        while not self.stopped.wait(0.5):
-            with suppress(Refused):
-                self._let_in()
-
-    def _let_in(self) -> None:
+    def again(self) -> None:
         found = self.cluster.get("secrets", "--namespace", "food")["items"]
         for secret in found:
             if secret["metadata"]["name"] == SECRET and secret["metadata"]["uid"] != self.known:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.platforms import programs
-from tests.platforms.images.containers import REGISTRY, VERSION, Container, Image, NotHere, Store, prepare
+from tests.platforms.images.containers import REGISTRY, VERSION, Container, Image, NotHere, Store, ready
 from tools.image.build import tag
 from tools.install import write_deployment
 from tools.local.children import stop
@@ -26,12 +26,9 @@ TEMPLATE = "language: dockerfile\n"
 def store() -> Iterator[Store]:
     """Where images are built, with all that is needed for it."""
     try:
-        prepare()
-        made = Store()
-        made.make_base()
+        made = ready()
     except NotHere as problem:
         pytest.skip(f"images were not built: {problem}")
-    made.make_libraries()
     yield made
     made.prune()
 

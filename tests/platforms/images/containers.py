@@ -83,6 +83,15 @@ def prepare(programs: dict[str, str] = PROGRAMS) -> None:
         raise NotHere("containers need mounts of their own, and root may not make any here: privileges are missing")
 
 
+def ready(programs: dict[str, str] = PROGRAMS) -> "Store":
+    """A store that has what every image is made of. Raises NotHere."""
+    prepare(programs)
+    store = Store()
+    store.make_base()
+    store.make_libraries()
+    return store
+
+
 def _install(packages: list[str]) -> None:
     if not shutil.which("apt-get"):
         raise NotHere(f"no apt-get here: install {', '.join(packages)}")

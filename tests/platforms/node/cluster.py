@@ -5,9 +5,7 @@ dispatchers with the variables that their controllers gave them; our images in c
 and stand beside the cluster: the pods that the operators of PostgreSQL and RabbitMQ make are played, and lead there.
 """
 
-import threading
 from base64 import b64decode
-from contextlib import suppress
 from pathlib import Path
 
 import pg8000.exceptions
@@ -19,10 +17,12 @@ from tests.platforms.api.cluster import Cluster, Refused
 from tests.platforms.api.webhooks import apply
 from tests.platforms.cluster.controllers import Controlled, knative
 from tests.platforms.cluster.network import GATEWAY, SERVICES, Network, ip
+from tests.platforms.cluster.repeated import Repeated
 from tests.platforms.images.containers import Image
 from tests.platforms.node.api import Api, Unanswered
 from tests.platforms.node.kubelet import BINDING, NAME, NODE, POLICY, Kubelet
-from tools.local.postgres import SUPERUSER, Postgres
+from tests.system import Rows
+from tools.local.postgres import Postgres
 
 POSTGRES = 5432
 # What pods without an image of ours run.
@@ -41,8 +41,9 @@ class RunningCluster(Controlled):
 
     def __init__(self, directory: Path, network: Network, images: dict[str, Image]):
         super().__init__(directory, network)
-        self.images = images
-        self.names = Names(self, network)
+        api = Api(self)
+        found = images | {image: programs.find(name) for image, name in PROGRAMS.items()}
+        self.names, self.kubelet = Names(api, network), Kubelet(api, directory / "pods", found)
 
     def start(self) -> None:
         super().start()
@@ -51,18 +52,14 @@ class RunningCluster(Controlled):
 
     def stop(self) -> None:
         # Its pods end before the cluster does: nothing else would end them.
-        if hasattr(self, "kubelet"):
-            self.kubelet.stop()
+        self.kubelet.stop()
         self.names.stop()
         super().stop()
 
     def _start_nodes(self) -> None:
         super()._start_nodes()
         apply(self, [NODE, POLICY, BINDING])
-        api = Api(self)
-        found = self.images | {image: programs.find(name) for image, name in PROGRAMS.items()}
-        self.kubelet = Kubelet(api, self.directory / "pods", found)
-        self.names.start(api)
+        self.names.start()
         # There is no way to a Service's address until kube-proxy turns it into a pod's, and it does that on the way.
         ip(f"route add {SERVICES} dev br0 src {GATEWAY}")
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
@@ -84,30 +81,18 @@ class RunningCluster(Controlled):
         """Its Service leads there, by kube-proxy."""
 
 
-class Names:
-    """Does in a thread what a cluster's DNS would: every Service has its names, in the hosts file that all share."""
+class Names(Repeated):
+    """Does what a cluster's DNS would: every Service has its names, in the hosts file that all share."""
 
-    def __init__(self, cluster: Cluster, network: Network):
-        self.cluster, self.network = cluster, network
+    every = 0.3
+    missed = (Unanswered,)
+
+    def __init__(self, api: Api, network: Network):
+        super().__init__("names")
+        self.api, self.network = api, network
         self.known: dict[str, str] = {}
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._work, name="names")
 
-    def start(self, api: Api) -> None:
-        self.api = api
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.stopped.set()
-        if self.thread.is_alive():
-            self.thread.join()
-
-    def _work(self) -> None:
-        while not self.stopped.wait(0.3):
-            with suppress(Unanswered):
-                self._look()
-
-    def _look(self) -> None:
+    def again(self) -> None:
         found = {f"{each['metadata']['name']}.{each['metadata']['namespace']}": each["spec"]
                  for each in self.api.list("/api/v1/services")}  # fmt: skip
         given = {name: spec.get("clusterIP", "None") for name, spec in found.items()}
@@ -122,60 +107,52 @@ class Names:
 
 
 class Database(Postgres):
-    """A server at the address of the machine that the played pods lead to, with the user that the operator made."""
+    """A server at the address of the machine that the played pods lead to."""
 
-    def __init__(self, directory: Path, cluster: Cluster):
+    def __init__(self, directory: Path):
         super().__init__(directory, POSTGRES, fast=True)
         self.settings["listen_addresses"] = "*"
-        self.cluster = cluster
 
     def start(self) -> None:
         super().start()
         with (self.data / "pg_hba.conf").open("a") as rules:
             rules.write("host all all 10.0.0.0/8 scram-sha-256\n")
-        self.restart()
+        with self._connected() as connection:
+            connection.run("SELECT pg_reload_conf()")
 
-    def restart(self, mode: str = "fast") -> None:
-        self.stop(mode)
-        super().start()
+    def let_in(self, username: str, password: str, dbname: str) -> None:
+        """Make a user who may make roles, and a database of that one's own."""
+        with self._connected() as connection:
+            connection.run(f"CREATE ROLE {identifier(username)} LOGIN CREATEROLE PASSWORD {literal(password)}")
+            connection.run(f"CREATE DATABASE {identifier(dbname)} OWNER {identifier(username)}")
 
-    def let_in(self) -> None:
-        """Make the operator's user and its database, as its first instance does; a migration's limits go."""
-        try:
-            secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
-        except Refused:
-            return
-        given = {key: b64decode(secret[key]).decode() for key in ("username", "password", "dbname")}
-        self._make(**given)
-
-    def _make(self, username: str, password: str, dbname: str) -> None:
-        with pg8000.native.Connection(SUPERUSER, host="127.0.0.1", port=self.port, database="postgres",
-                                      password=self.password) as connection:  # fmt: skip
-            if not connection.run("SELECT 1 FROM pg_roles WHERE rolname = :name", name=username):
-                made = f"CREATE ROLE {identifier(username)} LOGIN CREATEROLE PASSWORD {literal(password)}"
-                connection.run(made)
-                connection.run(f"CREATE DATABASE {identifier(dbname)} OWNER {identifier(username)}")
-            # The limits are for what a pooler opens, and there is none: every thread of every pod connects itself.
+    def lift_limits(self) -> None:
+        """Let every role have as many connections as it likes."""
+        with self._connected() as connection:
             for role in connection.run("SELECT rolname FROM pg_roles WHERE rolconnlimit >= 0"):
                 connection.run(f"ALTER ROLE {identifier(role[0])} CONNECTION LIMIT -1")
 
+    def _connected(self) -> pg8000.native.Connection:
+        return Rows(self.url()).connected()
 
-class DatabaseUser:
-    """Does in a thread what PostgreSQL's first pod would."""
 
-    def __init__(self, database: Database):
-        self.database = database
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._work, name="database user")
+class DatabaseUser(Repeated):
+    """Does what PostgreSQL's first pod would: it knows the user that the operator made, and that one's database.
 
-    def start(self) -> None:
-        self.thread.start()
+    A migration's limits of connections are lifted: they are for what a pooler opens, and there is none here.
+    """
 
-    def stop(self) -> None:
-        self.stopped.set()
-        self.thread.join()
+    missed = (Refused, pg8000.exceptions.Error)
 
-    def _work(self) -> None:
-        while not self.stopped.wait(0.5):
-            with suppress(Refused, pg8000.exceptions.Error):
-                self.database.let_in()
+    def __init__(self, cluster: Cluster, database: Database):
+        super().__init__("database user")
+        self.cluster, self.database = cluster, database
+        self.known = False
+
+    def again(self) -> None:
+        if not self.known:
+            secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
+            given = {key: b64decode(secret[key]).decode() for key in ("username", "password", "dbname")}
+            self.database.let_in(**given)
+            self.known = True
+        self.database.lift_limits()

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import User
-from tests.platforms.cluster.conftest import make
+from tests.platforms.cluster.conftest import make, own_network, running
 from tests.platforms.cluster.instances import Instances
-from tests.platforms.cluster.network import Network, is_alone
 from tests.platforms.cluster.rabbitmq import Managed, Users
 from tests.platforms.images.containers import REGISTRY, VERSION, Store
 from tests.platforms.node import cluster as noded
@@ -25,35 +24,19 @@ ANNOUNCED = ImageSettings().registry
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[noded.RunningCluster]:
     """An API server with all controllers, a node whose pods run, and the servers."""
-    if not is_alone():
-        pytest.exit("these tests take a whole network for themselves: make interop-cluster gives them one", 2)
     with ExitStack() as stack:
         directory = stack.enter_context(own_directory("food-node-"))
-        network = Network(directory)
-        network.start()
+        network = own_network(directory)
         store = Store()
         images = {
             tag(name, ANNOUNCED, VERSION): stack.enter_context(store.opened(tag(name, REGISTRY, VERSION)))
             for name in NAMES
         }
         made = noded.RunningCluster(directory / "cluster", network, images)
-        rabbitmq = Managed(directory / "rabbitmq")
-        made.rabbitmq, made.database = rabbitmq, noded.Database(directory / "postgres", made)
-        pods = (Users(made, rabbitmq), Instances(made, directory), noded.DatabaseUser(made.database))
-        try:
-            made.database.start()
-            rabbitmq.start()
-            network.call("rabbitmq.food.svc")
-            made.start()
-            for each in pods:
-                each.start()
-            yield made
-        finally:
-            for each in pods:
-                each.stop()
-            made.stop()
-            rabbitmq.kill()
-            made.database.kill()
+        made.rabbitmq, made.database = Managed(directory / "rabbitmq"), noded.Database(directory / "postgres")
+        pods = (Users(made, made.rabbitmq), Instances(made, directory), noded.DatabaseUser(made, made.database))
+        stack.enter_context(running(made, [made.database, made.rabbitmq], pods))
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,19 +1,17 @@
 """A node made of processes: what kubelet, container engine and network plugin do, as far as our pods need it."""
 
 import itertools
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.platforms.cluster.network import GATEWAY, ip
+from tests.platforms.cluster.repeated import Repeated
 from tests.platforms.images.containers import Image
 from tests.platforms.node.api import STRATEGIC, Api, NotFound, Unanswered
 from tests.platforms.node.pod import Pod, RunningContainer, now
 
 NAME = "processes"
-EVERY = 0.2
 HEARTBEAT = 10.0
 # Its pods' addresses; those of KWOK's pods are others, behind which nothing runs.
 ADDRESS = "10.65.{}.{}"
@@ -62,25 +60,21 @@ BINDING = {
 }
 
 
-class Kubelet:
+class Kubelet(Repeated):
     """Runs the pods that the API server has given to this node."""
 
+    every = 0.2
+    missed = (Unanswered,)
+
     def __init__(self, api: Api, folder: Path, images: dict[str, Image | Path]):
+        super().__init__("kubelet")
         self.api, self.folder, self.images = api, folder, images
         self.pods: dict[str, Pod] = {}
         self._numbers = itertools.count()
-        self._stopped = threading.Event()
         self._beaten = 0.0
-        self._thread = threading.Thread(target=self._work, name="kubelet")
-
-    def start(self) -> None:
-        """Join the cluster; its Node, and who comes to it, have been applied."""
-        self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        super().stop()
         for pod in self.pods.values():
             pod.grace = 0
         for pod in self.pods.values():
@@ -95,11 +89,9 @@ class Kubelet:
         """What the containers of this name have written, in all pods whose names begin so or did."""
         return "".join(path.read_text(errors="replace") for path in self.folder.glob(f"{pod}*/{name}.log"))
 
-    def _work(self) -> None:
-        while not self._stopped.wait(EVERY):
-            with suppress(Unanswered):
-                self._beat()
-                self._look()
+    def again(self) -> None:
+        self._beat()
+        self._look()
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < HEARTBEAT:
