@@ -33,6 +33,8 @@ KEEP = """
 SOURCE = "/ops/dead_letter"
 UNREADABLE = "homework.arch.ops.unreadable"
 LONGEST_REASON = 2000
+# What Knative's dispatcher says for an answer that did not come in time, and others.
+NOBODY = (None, "", "-1")
 STORY = ("knativeerrordest", "knativeerrorcode", "knativeerrordata", "deliveryattempts")
 
 require(DatabaseSettings)
@@ -152,4 +154,6 @@ def _reason(event: CloudEvent) -> str:
     with contextlib.suppress(ValueError):
         data = base64.b64decode(data, validate=True).decode(errors="replace")
     # Our dispatcher's data begin with the code, those of others are the answer's body alone.
-    return data if code and data.startswith(str(code)) else f"{code or 'no answer'} {data}".strip()
+    if code and data.startswith(str(code)):
+        return data
+    return f"{code if code not in NOBODY else 'no answer'} {data}".strip()

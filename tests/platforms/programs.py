@@ -95,6 +95,7 @@ TABLE = """
     interop-cluster topology-operator rabbitmq-topology github.com/rabbitmq/messaging-topology-operator {crds}
     interop-cluster cluster-operator rabbitmq-cluster github.com/rabbitmq/cluster-operator/v2 {crds}
     interop-cluster cert-manager cert-manager platforms/cert-manager {cert-manager}
+    interop-cluster pgbouncer trixie pgbouncer
     interop-cluster netpolicy netpol github.com/np-guard/netpol-analyzer/cmd/netpolicy
     interop-cluster cnpg-operator cloudnative-pg github.com/cloudnative-pg/cloudnative-pg/cmd/manager {cnpg}
 """

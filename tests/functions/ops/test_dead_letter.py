@@ -44,7 +44,13 @@ def test_an_event_is_kept_with_function_reason_and_attempts(sink, kept):
 
 @pytest.mark.parametrize(
     ("code", "data", "reason"),
-    [("500", "500 no", "500 no"), ("503", "no", "503 no"), ("-1", "", "-1"), (None, "no", "no answer no")],
+    [
+        ("500", "500 no", "500 no"),
+        ("503", "no", "503 no"),
+        ("-1", "", "no answer"),
+        ("-1", "-1 refused", "-1 refused"),
+        (None, "no", "no answer no"),
+    ],
 )
 def test_the_reason_has_the_code_once(sink, kept, code, data, reason):
     given = {"ce-knativeerrorcode": code, "ce-knativeerrordata": base64.b64encode(data.encode()).decode()}

@@ -1,7 +1,7 @@
 """Knative's own RabbitMQ data plane without Kubernetes: its ingress and dispatchers as processes, kept running.
 
-A cluster starts a program again that ended, as theirs do when RabbitMQ is restarted; here a thread does it. The
-topology comes with RabbitMQ, as if the controllers had made it.
+For what no controller of Knative's would do: to stop theirs, and let ours go on with the same queues. The topology
+comes with RabbitMQ, as if the controllers had made it; tests/platforms/cluster sees that they make the same one.
 """
 
 import json
@@ -20,7 +20,6 @@ from tests.platforms.broker.topology import (
     EXCHANGE,
     NAMESPACE,
     QUEUE_NAMES,
-    SINK,
     TRIGGERS,
     Trigger,
     definitions,
@@ -37,26 +36,22 @@ from tools.local.processes import free_port
 from tools.local.rabbitmq import USER, RabbitMQ
 from triggers.stack import Function, load
 
-# As in the manifests, with fewer tries and shorter waits: an event is tried for six seconds, not for a hundred.
+# As in the manifests.
 DELIVERY = {
-    "RETRY": "5",
+    "RETRY": str(knative.DELIVERY["retry"]),
     "BACKOFF_POLICY": knative.DELIVERY["backoffPolicy"],
-    "BACKOFF_DELAY": "100ms",
+    "BACKOFF_DELAY": knative.DELIVERY["backoffDelay"].removeprefix("PT").lower(),
     "TIMEOUT": knative.DELIVERY["timeout"].removeprefix("PT").lower(),
     "PARALLELISM": str(KNATIVE_WORKERS),
 }
 # Otherwise the dispatchers write every reply into their logs, with the data: who ordered what for when.
 LOGGING = {"loglevel.rabbitmq-dispatcher": "warn", "loglevel.rabbitmq-ingress": "error"}
-# What the stories need besides the steps: the way in of clients, cron's functions, health.
+# What the orders need besides the steps: the way in of clients, and what cron calls.
 CALLED = {
     *("auth-registration", "auth-issue-token", "auth-revocations", "billing-client-create", "billing-balance-add"),
-    *("billing-balance-get", "order-submit", "order-find", "order-flush", "order-redrive"),
-    *("notification-list-emails", "notification-missing", "ops-health"),
+    *("billing-balance-get", "order-submit", "order-find", "order-flush", "notification-list-emails"),
+    "ops-health",
 }
-OPEN = """
-    SELECT count(*) FROM "order".orders LEFT JOIN notification.emails USING (order_id)
-     WHERE ended_at IS NULL OR delivered_at IS NULL
-"""
 TICK = 0.1
 
 
@@ -72,9 +67,9 @@ class Prepared(RabbitMQ):
 
 
 class Plane:
-    """One ingress, and for each trigger a dispatcher of its queue and one of its dead letters."""
+    """One ingress, and for each trigger a dispatcher."""
 
-    def __init__(self, ingress: str, amqp: str, relay: str, buffer: str, logs: Path):
+    def __init__(self, ingress: str, amqp: str, relay: str, logs: Path):
         self._variables = {
             "NAMESPACE": NAMESPACE,
             "BROKER_NAME": BROKER,
@@ -87,11 +82,10 @@ class Plane:
             **DELIVERY,
         }
         self._address, self._amqp, self._logs = ingress, amqp, logs
-        self._relay, self._buffer = relay, buffer
+        self._relay = relay
         port = str(urllib3.util.parse_url(ingress).port)
         self.ingress = self._program("ingress", "ingress", BROKER_URL=amqp, PORT=port)
         self.dispatchers = [self._dispatcher(Trigger(function)) for function in TRIGGERS]
-        self.dead_letter_dispatchers = [self._dead_letter_dispatcher(Trigger(function)) for function in TRIGGERS]
         self._kept: list[Child] = []
         self._changing = threading.Lock()
         self._ended = threading.Event()
@@ -109,15 +103,6 @@ class Plane:
             QUEUE_NAME=trigger.queue,
             DLX_NAME=trigger.dead_letter_exchange,
             SUBSCRIBER=self._subscriber(trigger.function),
-        )
-
-    def _dead_letter_dispatcher(self, trigger: Trigger) -> Child:
-        return self._program(
-            f"{trigger.function.name}-dlx-dispatcher",
-            "dispatcher",
-            DLX="true",
-            QUEUE_NAME=trigger.dead_letter_queue,
-            SUBSCRIBER=self._buffer,
         )
 
     def _subscriber(self, function: Function) -> str:
@@ -145,15 +130,7 @@ class Plane:
     def close(self) -> None:
         """End everything."""
         self._ended.set()
-        self.stop(self.ingress, *self.dispatchers, *self.dead_letter_dispatchers)
-
-    def dispatcher(self, function: str) -> Child:
-        """The dispatcher of a function's trigger."""
-        return next(each for each in self.dispatchers if each.name == f"knative-{function}-dispatcher")
-
-    def logs(self) -> str:
-        """Everything in the logs of these programs."""
-        return "".join(path.read_text(errors="replace") for path in self._logs.glob("knative-*.log"))
+        self.stop(self.ingress, *self.dispatchers)
 
     def takes_events(self) -> bool:
         """Whether the ingress listens; it answers nothing but a POST of an event with success."""
@@ -164,7 +141,7 @@ class Plane:
 
     def consumers(self) -> dict[str, int]:
         """How many dispatchers, theirs or ours, each queue has."""
-        queues = [name for each in map(Trigger, TRIGGERS) for name in (each.queue, each.dead_letter_queue)]
+        queues = [each.queue for each in map(Trigger, TRIGGERS)]
         with pika.BlockingConnection(pika.URLParameters(self._amqp)) as connection:
             channel = connection.channel()
             found = {name: channel.queue_declare(name, passive=True).method for name in queues}
@@ -183,18 +160,14 @@ class OnKnative(System):
     starts_within = 240
 
     def __init__(self, directory: Path, postgres: Postgres, rabbitmq: RabbitMQ, database: str):
-        needed = [each for each in load() if each in TRIGGERS or each == SINK or each.name in CALLED]
+        needed = [each for each in load() if each in TRIGGERS or each.name in CALLED]
         super().__init__(
             directory, postgres, rabbitmq, database, functions=needed, each=True, SAGA_DEADLINE_SECONDS="10"
         )
         # As in a cluster: what Knative's dispatchers send goes by the relay, which adds the installation's token.
-        port, kept, urls = free_port(), free_port(), self.installation.function_urls
-        self.relay = trigger("relay", self.installation.logs, port, FUNCTION_URLS=urls)
-        # What they give up is kept until the sink has it.
-        self.buffer = trigger("buffer", self.installation.logs, kept, FUNCTION_URLS=urls, AMQP_URL=rabbitmq.url,
-                              QUEUE_TYPE="quorum")  # fmt: skip
-        addresses = (f"http://127.0.0.1:{each}" for each in (port, kept))
-        self.plane = Plane(self.installation.broker, rabbitmq.url, *addresses, self.installation.logs)
+        port = free_port()
+        self.relay = trigger("relay", self.installation.logs, port, FUNCTION_URLS=self.installation.function_urls)
+        self.plane = Plane(self.installation.broker, rabbitmq.url, f"http://127.0.0.1:{port}", self.installation.logs)
         self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
@@ -203,10 +176,10 @@ class OnKnative(System):
 
     @property
     def processes(self) -> list[Child]:
-        return [*self.plan.functions, self.plan.triggers["gateway"], self.relay, self.buffer]
+        return [*self.plan.functions, self.plan.triggers["gateway"], self.relay]
 
     def start(self) -> "OnKnative":
-        self.plane.start(self.plane.ingress, *self.plane.dispatchers, *self.plane.dead_letter_dispatchers)
+        self.plane.start(self.plane.ingress, *self.plane.dispatchers)
         super().start()
         self.ready()
         return self
@@ -218,7 +191,7 @@ class OnKnative(System):
 
     def stop(self) -> None:
         self.plane.close()
-        children.stop([self.our_ingress, self.our_dispatcher, self.relay, self.buffer])
+        children.stop([self.our_ingress, self.our_dispatcher, self.relay])
         super().stop()
 
     def use(self, ingress: str = "theirs", dispatcher: str = "theirs") -> None:
@@ -226,12 +199,6 @@ class OnKnative(System):
         self._change(self.our_ingress, [self.plane.ingress], ingress)
         self._change(self.our_dispatcher, self.plane.dispatchers, dispatcher)
         self.ready()
-
-    def cron(self) -> bool:
-        """Call what cron calls for orders; whether every order has ended and its client notified."""
-        for name in ("order-flush", "order-redrive"):
-            assert self.function(name).post().status == 200
-        return not self.sql.value(OPEN)
 
     def _change(self, ours: Child, theirs: Iterable[Child], wanted: str) -> None:
         if ours.runs == (wanted == "ours"):

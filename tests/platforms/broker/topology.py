@@ -9,7 +9,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from triggers.stack import DEAD_LETTERS, Function, load
+from tests.platforms.api.cluster import Cluster
+from triggers.stack import Function, load
 
 NAMESPACE = BROKER = "food"
 BROKER_UID = "0b5f2a6e-7f0d-4c1c-9d4e-2f6a51c0f00d"
@@ -25,7 +26,6 @@ QUEUE_NAMES = f"{NAMESPACE}.{{function}}.{BROKER_UID}"
 LONGEST_NAME, KEPT_OF_IT = 63, 31
 
 TRIGGERS = [function for function in load() if function.event_type]
-SINK = next(function for function in load() if function.topic == DEAD_LETTERS)
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,14 @@ class Trigger:
 
     def _child(self, kind: str) -> str:
         return child_name(f"t.{NAMESPACE}.{self.function.name}.{kind}", self.uid)
+
+
+def triggers_of(cluster: Cluster) -> list[Trigger]:
+    """The event functions, with the ids that a cluster gave the Broker and their Triggers."""
+    broker = cluster.get("broker.eventing.knative.dev", BROKER, "--namespace", NAMESPACE)["metadata"]["uid"]
+    made = cluster.get("triggers.eventing.knative.dev", "--namespace", NAMESPACE)["items"]
+    ids = {each["metadata"]["name"]: each["metadata"]["uid"] for each in made}
+    return [Trigger(function, broker, ids[function.name]) for function in TRIGGERS]
 
 
 def child_name(parent: str, uid: str) -> str:

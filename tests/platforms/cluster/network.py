@@ -39,6 +39,18 @@ def ip(*commands: str) -> None:
         subprocess.run(["ip", *command.split()], check=True)
 
 
+def separate(name: str, link: str, address: str) -> None:
+    """Make a network of one address whose only way out leads through the gateway.
+
+    Its route comes before the one that leads the addresses of pods that are only said to run to this side.
+    """
+    ip(f"netns add {name}", f"link add {link} type veth peer name eth0 netns {name}")
+    ip(f"link set {link} up", f"route add {address}/32 dev {link} src {GATEWAY} table local")
+    ip(f"-n {name} link set lo up", f"-n {name} link set eth0 up")
+    ip(f"-n {name} address add {address}/32 dev eth0", f"-n {name} route add {GATEWAY} dev eth0")
+    ip(f"-n {name} route add default via {GATEWAY}")
+
+
 class Forwarding(socketserver.ThreadingTCPServer):
     daemon_threads = True
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pika
 import pytest
 
-from tests.platforms.broker.topology import TRIGGERS, Trigger, declared
+from tests.platforms.broker.topology import TRIGGERS, Trigger, declared, triggers_of
 from triggers.topology import Topology
 
 OURS = "ours"
@@ -14,13 +14,7 @@ OURS = "ours"
 
 @pytest.fixture(scope="module")
 def triggers(deployed) -> list[Trigger]:
-    """The event functions with the ids that this cluster gave their Triggers."""
-    broker = deployed.cluster.get("broker.eventing.knative.dev", "food", "--namespace", "food")["metadata"]["uid"]
-    found = {
-        each["metadata"]["name"]: each["metadata"]["uid"]
-        for each in deployed.cluster.get("triggers.eventing.knative.dev", "--namespace", "food")["items"]
-    }
-    return [Trigger(function, broker, found[function.name]) for function in TRIGGERS]
+    return triggers_of(deployed.cluster)
 
 
 @pytest.fixture

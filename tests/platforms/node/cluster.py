@@ -8,23 +8,24 @@ and stand beside the cluster: the pods that the operators of PostgreSQL and Rabb
 from base64 import b64decode
 from pathlib import Path
 
-import pg8000.exceptions
 import pg8000.native
 from pg8000.native import identifier, literal
 
 from tests.platforms import programs
-from tests.platforms.api.cluster import Cluster, Refused
+from tests.platforms.api.cluster import Cluster
 from tests.platforms.api.webhooks import apply
 from tests.platforms.cluster.controllers import Controlled, knative
-from tests.platforms.cluster.network import GATEWAY, SERVICES, Network, ip
+from tests.platforms.cluster.network import GATEWAY, SERVICES, Network, ip, separate
 from tests.platforms.cluster.repeated import Repeated
 from tests.platforms.images.containers import Image
 from tests.platforms.node.api import Api, Unanswered
 from tests.platforms.node.kubelet import BINDING, NAME, NODE, POLICY, Kubelet
+from tests.platforms.servers.newer import Pooler
 from tests.system import Rows
 from tools.local.postgres import Postgres
 
 POSTGRES = 5432
+POOLER = "food-db-pooler"
 # What pods without an image of ours run.
 PROGRAMS = {
     "registry.example.org/knative/ingress": "ingress",
@@ -48,6 +49,8 @@ class RunningCluster(Controlled):
     def start(self) -> None:
         super().start()
         self.configure("knative-serving", "config-autoscaler", AUTOSCALER)
+        # As the README of k8s/ says: otherwise they write every reply into their logs, with the data.
+        self.configure("knative-eventing", "config-logging", {"loglevel.rabbitmq-trigger-controller": "warn"})
         self.kubelet.start()
 
     def stop(self) -> None:
@@ -126,23 +129,12 @@ class Database(Postgres):
             connection.run(f"CREATE ROLE {identifier(username)} LOGIN CREATEROLE PASSWORD {literal(password)}")
             connection.run(f"CREATE DATABASE {identifier(dbname)} OWNER {identifier(username)}")
 
-    def lift_limits(self) -> None:
-        """Let every role have as many connections as it likes."""
-        with self._connected() as connection:
-            for role in connection.run("SELECT rolname FROM pg_roles WHERE rolconnlimit >= 0"):
-                connection.run(f"ALTER ROLE {identifier(role[0])} CONNECTION LIMIT -1")
-
     def _connected(self) -> pg8000.native.Connection:
         return Rows(self.url()).connected()
 
 
 class DatabaseUser(Repeated):
-    """Does what PostgreSQL's first pod would: it knows the user that the operator made, and that one's database.
-
-    A migration's limits of connections are lifted: they are for what a pooler opens, and there is none here.
-    """
-
-    missed = (Refused, pg8000.exceptions.Error)
+    """Does what PostgreSQL's first pod would: it knows the user that the operator made, and that one's database."""
 
     def __init__(self, cluster: Cluster, database: Database):
         super().__init__("database user")
@@ -150,9 +142,42 @@ class DatabaseUser(Repeated):
         self.known = False
 
     def again(self) -> None:
-        if not self.known:
-            secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
-            given = {key: b64decode(secret[key]).decode() for key in ("username", "password", "dbname")}
-            self.database.let_in(**given)
-            self.known = True
-        self.database.lift_limits()
+        if self.known:
+            return
+        secret = self.cluster.get("secret", "food-db-app", "--namespace", "food")["data"]
+        given = {key: b64decode(secret[key]).decode() for key in ("username", "password", "dbname")}
+        self.database.let_in(**given)
+        self.known = True
+
+
+class PoolerPod(Repeated):
+    """Does what the pooler's pod would: PgBouncer at its address, with the parameters of the manifests."""
+
+    def __init__(self, cluster: Cluster, directory: Path, database: Database):
+        super().__init__("pooler")
+        self.cluster = cluster
+        self.pooler = NodePooler(directory / "pooler", POSTGRES, database)
+
+    def stop(self) -> None:
+        super().stop()
+        self.pooler.stop()
+
+    def again(self) -> None:
+        if self.pooler.address:
+            return
+        ours = ("--namespace", "food", "--selector", f"cnpg.io/poolerName={POOLER}")
+        addresses = [pod["status"].get("podIP") for pod in self.cluster.get("pods", *ours)["items"]]
+        if any(addresses):
+            given = self.cluster.get("poolers.postgresql.cnpg.io", POOLER, "--namespace", "food")["spec"]["pgbouncer"]
+            self.pooler.begin(addresses[0], {"pool_mode": given["poolMode"], **given["parameters"]})
+
+
+class NodePooler(Pooler):
+    """PgBouncer in a network that has a pod's address."""
+
+    host, address, enter = GATEWAY, "", ("ip", "netns", "exec", POOLER)
+
+    def begin(self, address: str, parameters: dict[str, str]) -> None:
+        separate(POOLER, "pooler", address)
+        self.address, self.parameters = address, parameters
+        self.start()

@@ -34,7 +34,12 @@ def cluster() -> Iterator[noded.RunningCluster]:
         }
         made = noded.RunningCluster(directory / "cluster", network, images)
         made.rabbitmq, made.database = Managed(directory / "rabbitmq"), noded.Database(directory / "postgres")
-        pods = (Users(made, made.rabbitmq), Instances(made, directory), noded.DatabaseUser(made, made.database))
+        pods = (
+            Users(made, made.rabbitmq),
+            Instances(made, directory),
+            noded.DatabaseUser(made, made.database),
+            noded.PoolerPod(made, directory, made.database),
+        )
         stack.enter_context(running(made, [made.database, made.rabbitmq], pods))
         yield made
 

@@ -1,15 +1,19 @@
 """A node made of processes: what kubelet, container engine and network plugin do, as far as our pods need it."""
 
 import itertools
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.platforms.cluster.network import GATEWAY, ip
+from tests.platforms.cluster.network import GATEWAY, ip, separate
 from tests.platforms.cluster.repeated import Repeated
 from tests.platforms.images.containers import Image
 from tests.platforms.node.api import STRATEGIC, Api, NotFound, Unanswered
 from tests.platforms.node.pod import Pod, RunningContainer, now
+from tools.local.processes import wait_until
 
 NAME = "processes"
 HEARTBEAT = 10.0
@@ -85,6 +89,21 @@ class Kubelet(Repeated):
         pods = [each for each in self.pods.values() if each.name.startswith(pod) and each.grace is None]
         return [each for found in pods for each in found.containers if each.name == name]
 
+    @contextmanager
+    def away(self, pod: str, name: str) -> Iterator[None]:
+        """Kill these containers, and start them again only after it."""
+        held = self.containers(pod, name)
+        assert held, f"expected a container {name} in a pod {pod}*, found none"
+        for each in held:
+            each.held = True
+            each.signal(signal.SIGKILL)
+        try:
+            assert wait_until(lambda: not any(each.child.runs for each in held), 20), f"{name} of {pod}* did not end"
+            yield
+        finally:
+            for each in held:
+                each.held = False
+
     def log(self, pod: str, name: str) -> str:
         """What the containers of this name have written, in all pods whose names begin so or did."""
         return "".join(path.read_text(errors="replace") for path in self.folder.glob(f"{pod}*/{name}.log"))
@@ -122,20 +141,13 @@ class Kubelet(Repeated):
     def _begin(self, manifest: dict[str, Any]) -> Pod:
         number = next(self._numbers)
         network, address = f"pod{number}", ADDRESS.format(number // 250, number % 250 + 1)
-        self._join(number, network, address)
+        # All that a pod sends passes kube-proxy's rules.
+        separate(network, f"p{number}", address)
         folder = self.folder / f"{manifest['metadata']['name']}-{number}"
         folder.mkdir(parents=True)
         pod = Pod(self.api, manifest, network, address, GATEWAY, folder, self.image_of)
         pod.thread.start()
         return pod
-
-    def _join(self, number: int, network: str, address: str) -> None:
-        """A network whose only way out leads through the node: all that it sends passes kube-proxy's rules."""
-        ip(f"netns add {network}", f"link add p{number} type veth peer name eth0 netns {network}")
-        ip(f"link set p{number} up", f"route add {address}/32 dev p{number} src {GATEWAY}")
-        ip(f"-n {network} link set lo up", f"-n {network} link set eth0 up")
-        ip(f"-n {network} address add {address}/32 dev eth0", f"-n {network} route add {GATEWAY} dev eth0")
-        ip(f"-n {network} route add default via {GATEWAY}")
 
     def _leave(self, pod: Pod) -> None:
         ip(f"netns delete {pod.network}")

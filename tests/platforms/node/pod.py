@@ -43,6 +43,8 @@ class RunningContainer:
         self.spec, self.child, self.address = spec, child, address
         self.name = spec["name"]
         self.ready, self.asked, self.restarts = False, 0.0, 0
+        # Whether it stays away after its end until somebody says otherwise.
+        self.held = False
         self.status: int | None = None
         self.again_at = 0.0
         self.since = self.until = now()
@@ -59,7 +61,7 @@ class RunningContainer:
         if self.status is None:
             self.status, self.until, self.ready = self.child.process.returncode, now(), False
             self.again_at = time.monotonic() + min(0.5 * 2**self.restarts, LONGEST_PAUSE)
-        if restart and (self.status or even_if_well) and time.monotonic() >= self.again_at:
+        if restart and not self.held and (self.status or even_if_well) and time.monotonic() >= self.again_at:
             self.restarts += 1
             self.start()
 
@@ -98,8 +100,8 @@ class RunningContainer:
     def signal(self, number: int) -> None:
         """To its first process, as a container engine does; it may just have ended by itself."""
         with suppress(OSError, ValueError):
-            if self.child.runs:
-                os.kill(self.child.first if isinstance(self.child, Container) else self.child.pid, number)
+            if pid := self.child.first if isinstance(self.child, Container) else self.child.pid:
+                os.kill(pid, number)
 
     def report(self) -> dict[str, Any]:
         """As in a pod's status."""

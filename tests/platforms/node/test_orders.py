@@ -17,7 +17,15 @@ from tests.stories.test_completed import (
 from tests.stories.test_couriers_busy import test_without_a_courier_food_and_money_go_back
 from tests.stories.test_crashes import insist
 from tests.stories.test_dish_sold_out import test_all_dishes_are_reserved_or_none
-from tests.stories.test_no_money import test_without_money_nothing_is_paid_reserved_or_delivered
+from tests.stories.test_no_money import (
+    test_without_an_account_the_payment_is_an_error,
+    test_without_money_nothing_is_paid_reserved_or_delivered,
+)
+from tests.stories.test_no_such_dish import test_an_unknown_dish_cancels_the_order_and_the_money_is_back
+from tests.stories.test_same_message import (
+    test_the_same_message_a_hundred_times_at_once_is_one_order,
+    test_the_same_message_twice_is_one_order,
+)
 from tests.system import eventually
 
 # An order passes these, and the public host.
@@ -26,7 +34,6 @@ OF_THE_CHAIN = ("order", "pay", "billing", "store", "delivery", "notification", 
 KILLED = {
     "a function": ("pay-00", "user-container"),
     "its queue-proxy": ("pay-00", "queue-proxy"),
-    "a dispatcher": ("store-booking-food-dispatcher", "dispatcher"),
     "the relay": ("relay", "relay"),
     "the public host": ("public-host", "user-container"),
 }

@@ -7,20 +7,22 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 from tests.platforms import programs
 from tools.local.postgres import SUPERUSER, Postgres
-from tools.local.processes import is_free, last_lines, wait_until
+from tools.local.processes import last_lines, wait_until
 from tools.local.rabbitmq import RabbitMQ
 
 POOL_SIZE = 6
+LOOPBACK = "127.0.0.1"
 PGBOUNCER = """\
 [databases]
-* = host=127.0.0.1 port={server}
+* = host={host} port={server}
 [pgbouncer]
-listen_addr = 127.0.0.1
+listen_addr = {address}
 listen_port = {port}
 unix_socket_dir =
 auth_type = scram-sha-256
@@ -28,13 +30,17 @@ auth_file = {folder}/users
 auth_user = {superuser}
 auth_dbname = postgres
 auth_query = SELECT usename, passwd FROM pg_shadow WHERE usename = $1
-# As CloudNativePG sets them, and as the manifests do.
+# As CloudNativePG sets them.
 ignore_startup_parameters = extra_float_digits,options
-pool_mode = transaction
-default_pool_size = {pool_size}
-max_client_conn = 500
-max_prepared_statements = 200
+{parameters}
 """
+# As the manifests' smallest overlay has them.
+PARAMETERS = {
+    "pool_mode": "transaction",
+    "default_pool_size": str(POOL_SIZE),
+    "max_client_conn": "500",
+    "max_prepared_statements": "200",
+}
 # A root of its own with the machine's devices and processes, and the node's folder at its place.
 START_RABBITMQ = """\
 #!/bin/sh
@@ -76,6 +82,12 @@ class NewerRabbitMQ(RabbitMQ):
 class Pooler:
     """PgBouncer before a server, lending connections by transactions; roles log in with their own passwords."""
 
+    # Where it listens, and where the server does.
+    address = host = LOOPBACK
+    parameters = PARAMETERS
+    # Words before its command: a network that it is to be in.
+    enter: tuple[str, ...] = ()
+
     def __init__(self, directory: Path, port: int, server: Postgres):
         self.directory, self.port, self.server = directory, port, server
         self._process: subprocess.Popen | None = None
@@ -85,21 +97,32 @@ class Pooler:
         return direct.replace(f":{self.server.port}/", f":{self.port}/")
 
     def start(self) -> None:
-        self.directory.mkdir(parents=True)
-        words = {"folder": self.directory, "superuser": SUPERUSER, "pool_size": POOL_SIZE}
-        text = PGBOUNCER.format(server=self.server.port, port=self.port, **words)
+        """Raises AssertionError with the log's last lines."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        parameters = "\n".join(f"{name} = {value}" for name, value in self.parameters.items())
+        words = {"folder": self.directory, "superuser": SUPERUSER, "parameters": parameters}
+        text = PGBOUNCER.format(
+            host=self.host, server=self.server.port, address=self.address, port=self.port, **words
+        )
         (self.directory / "pgbouncer.ini").write_text(text)
         (self.directory / "users").write_text(f'"{SUPERUSER}" "{self.server.password}"\n')
         libraries = programs.CACHE / programs.TRIXIE / "usr/lib/x86_64-linux-gnu"
         loader = [libraries / "ld-linux-x86-64.so.2", "--library-path", libraries]
-        command = [*loader, programs.find("pgbouncer"), "pgbouncer.ini"]
+        command = [*self.enter, *loader, programs.find("pgbouncer"), "pgbouncer.ini"]
         if os.geteuid() == 0:  # which it refuses to stay
             command += ["--user", "nobody"]
         with (self.directory / "log").open("w") as log:
             options = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
             self._process = subprocess.Popen(command, cwd=self.directory, **options)
-        wait_until(lambda: not is_free(self.port) or self._process.poll() is not None, 20)
+        wait_until(lambda: self._listens() or self._process.poll() is not None, 20)
         assert self._process.poll() is None, last_lines(self.directory / "log")
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection((self.address, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         if self._process:
