@@ -10,9 +10,9 @@
 from dataclasses import dataclass, field
 from logging import ERROR, WARNING
 
-from functions.shared import database, events
+from functions.shared import database
 from functions.shared.answers import RETRY_AFTER
-from functions.shared.request import TooLarge
+from functions.shared.request import TooLarge, Unacceptable
 from functions.shared.telemetry.logs import log
 
 NEVER_RETRY = {"X-Retry": "never"}
@@ -60,7 +60,7 @@ def trouble_of(problem: Exception, repeatable: bool = True) -> Trouble:
             return CONFLICT
         case NotYet():
             return NOT_YET
-        case events.Unacceptable() | database.Refused() | TooLarge():
+        case Unacceptable() | database.Refused() | TooLarge():
             return NEVER
         case _:
             return FAILED
@@ -72,7 +72,7 @@ def report(trouble: Trouble, problem: Exception, function: str) -> None:
         log("not now", level=trouble.level, function=function, reason=str(problem))
     elif trouble is UNCERTAIN:
         log("not known", level=trouble.level, function=function, reason=str(problem))
-    elif isinstance(problem, events.Unacceptable | TooLarge):
+    elif isinstance(problem, Unacceptable | TooLarge):
         log("refused", level=trouble.level, function=function, reason=str(problem))
     else:
         log("failed", level=ERROR, trace=True, function=function, reason=str(problem))

@@ -16,7 +16,7 @@ from cloudevents.http import CloudEvent, from_dict, from_http
 
 from functions.shared import exact_json
 from functions.shared.answers import JSON, Answer
-from functions.shared.request import Request
+from functions.shared.request import Request, Unacceptable
 
 BATCH = "application/cloudevents-batch+json"
 STRUCTURED = "application/cloudevents+json"
@@ -28,10 +28,6 @@ PLAIN = re.compile(r"[!#$&-~]{1,512}")
 # More come as several batches: a sender needs no more, and what a batch takes is bounded.
 LARGEST_BATCH = 1000
 SHOWN = 80
-
-
-class Unacceptable(Exception):
-    """What came is not a CloudEvent that anybody could ever handle; the text says what was expected."""
 
 
 def derived_id(*parts: str) -> str:

@@ -16,6 +16,10 @@ class TooLarge(Exception):
     """The body has more bytes than this function takes."""
 
 
+class Unacceptable(Exception):
+    """What came is not a CloudEvent that anybody could ever handle; the text says what was expected."""
+
+
 class Headers(dict[str, str]):
     """Headers by their names in lower case; `get` takes any case."""
 
