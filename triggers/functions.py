@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from functions.shared import installation, settings
+from functions.shared import installation, later, settings
 from functions.shared.answers import RETRY_AFTER, Answer, json_answer
 from functions.shared.request import Request
 from functions.shared.telemetry import metrics
@@ -33,6 +33,7 @@ from triggers.asgi import (
     request_of,
     send_answer,
 )
+from triggers.garbage import keep_what_is_loaded
 
 MOUNTED = "/function/"
 HEALTH = "/_/health"
@@ -167,6 +168,7 @@ class Functions:
     def __init__(self, threads: int, alone: Handle | None = None, mounted: Mapping[str, Handle] | None = None):
         self._alone, self._mounted = alone, dict(mounted or {})
         self._threads = {id(handle): Threads(threads) for handle in (alone, *self._mounted.values()) if handle}
+        self._has_answered = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -179,6 +181,9 @@ class Functions:
         except Disconnected:
             return
         await send_answer(send, answer, scope["method"] == "HEAD")
+        if not self._has_answered:
+            self._has_answered = True
+            threading.Thread(target=_load_the_rest, name="later", daemon=True).start()
 
     def _find(self, path: str) -> tuple[Handle | None, str]:
         if self._alone is not None:
@@ -213,6 +218,11 @@ class Functions:
             return await self._threads[id(handle)].answer(handle, request)
         except Behind:
             return handle.busy(request) if hasattr(handle, "busy") else BEHIND
+
+
+def _load_the_rest() -> None:
+    later.finish()
+    keep_what_is_loaded()
 
 
 MOST_BODY = 8 * 1024 * 1024

@@ -7,9 +7,13 @@ and a request that is sent in that very moment is lost), answers probes beside t
 
 # ruff: noqa: E402
 import gc
+import os
 
 # What is imported stays: looking for garbage in it again and again is a tenth of a cold start.
 gc.disable()
+# pydantic looks for plugins in the metadata of every package that is installed. None is among ours; who has one
+# names it here or sets the variable to anything else.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from pathlib import Path
 

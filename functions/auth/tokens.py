@@ -2,17 +2,17 @@
 
 import time
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import Field
 
 from functions.shared.bearer import key_id, public_keys
 from functions.shared.settings import Misconfigured, Settings, read
 from schemas.auth import Tokens
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 CLIENT = "USER_CLIENT_APP"
 SCOPE = ("read", "write")
@@ -36,7 +36,10 @@ class TokenSettings(LifetimeSettings):
 
 
 @cache
-def _signing_key() -> tuple[RSAPrivateKey, str]:
+def _signing_key() -> "tuple[RSAPrivateKey, str]":
+    # Here and below: as in bearer.py, loaded by the first token.
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     key = load_pem_private_key(read(TokenSettings).jwt_private_key.encode(), password=None)
     name = key_id(key.public_key())
     if name not in public_keys():
@@ -45,6 +48,8 @@ def _signing_key() -> tuple[RSAPrivateKey, str]:
 
 
 def _signed(claims: dict[str, Any]) -> str:
+    import jwt
+
     key, name = _signing_key()
     return jwt.encode(claims, key, algorithm="RS256", headers={"kid": name})
 

@@ -1,17 +1,14 @@
-"""Who calls: the bearer token of a request, checked with public keys and auth's list of what was revoked."""
+"""Who calls: the bearer token of a request, checked with public keys and auth's list of what was revoked.
+
+PyJWT and cryptography are loaded by the first token, not by a function's start, of which they were a tenth.
+"""
 
 import base64
 import hashlib
 import time
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_public_key,
-)
 from pydantic import Field
 
 from functions.shared.answers import Answer, json_answer
@@ -20,12 +17,16 @@ from functions.shared.request import Request
 from functions.shared.revocations import revocations
 from functions.shared.settings import PUBLIC, Settings, read
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 END = "-----END PUBLIC KEY-----"
 
 
 class KeySettings(Settings):
     """One or more PEM public keys, one after the other: while keys are changed, old and new are good."""
 
+    later = ("jwt",)
     jwt_public_key: str = Field(
         pattern=END, description="PEM public key(s) that tokens are checked with", json_schema_extra=PUBLIC
     )
@@ -52,15 +53,19 @@ class Expired(Unauthorized):
         super().__init__("invalid_token", "Access token expired")
 
 
-def key_id(key: RSAPublicKey) -> str:
+def key_id(key: "RSAPublicKey") -> str:
     """A key's name, derived from the key itself."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()[:12]).decode()
 
 
 @cache
-def public_keys() -> dict[str, RSAPublicKey]:
+def public_keys() -> "dict[str, RSAPublicKey]":
     """The public keys by their ids, as the setting JWT_PUBLIC_KEY lists them."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     pems = read(KeySettings).jwt_public_key.split(END)[:-1]
     keys = (load_pem_public_key((pem.strip() + "\n" + END + "\n").encode()) for pem in pems)
     return {key_id(key): key for key in keys}
@@ -77,6 +82,8 @@ def claims_of(token: str) -> dict:
 @lru_cache(maxsize=1024)
 def _signed_claims(token: str, key_ids: tuple[str, ...]) -> dict:  # noqa: ARG001 - other keys, other answers
     """The claims of a good token: a client sends the same one many times, and its signature stays what it is."""
+    import jwt
+
     try:
         key = public_keys()[jwt.get_unverified_header(token)["kid"]]
         # `iat` is for people: a clock that is a moment behind the issuer's must not refuse a fresh token.

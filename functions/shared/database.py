@@ -7,21 +7,23 @@ pooler that lends a connection for each transaction may stand between (PgBouncer
 PostgreSQL's error codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-import struct
 from collections import deque, namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pg8000.native
-
-from functions.shared.pipeline import PipelinedConnection
 from functions.shared.settings import DatabaseSettings, read, read_again
 
 CONNECT_TIMEOUT = 10
-# How the driver reports a connection that went away, depending on where it noticed.
-BROKEN = (pg8000.native.InterfaceError, OSError, struct.error)
+
+
+def driver() -> ModuleType:
+    """What speaks with PostgreSQL; loaded by the first connection, not by a function's start."""
+    from functions.shared import pipeline
+
+    return pipeline
 
 
 class Unavailable(Exception):
@@ -56,7 +58,7 @@ class Refused(Exception):
     """A constraint or a type says no: the same statement with the same values never works."""
 
 
-def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
+def _sorted_error(problem: Exception) -> Exception:
     details = problem.args[0] if problem.args and isinstance(problem.args[0], dict) else {"M": str(problem)}
     code, message = details.get("C", ""), details.get("M", "")
     if code == "23505":
@@ -75,7 +77,7 @@ def _sorted_error(problem: pg8000.native.DatabaseError) -> Exception:
 class _Prepared:
     """A statement as the server knows it, and how a row of it looks."""
 
-    def __init__(self, connection: PipelinedConnection, sql: str):
+    def __init__(self, connection: Any, sql: str):
         self.statement = connection.prepare(sql)
         columns = self.statement.cols or ()
         self.row = namedtuple("Row", [column["name"] for column in columns])._make
@@ -95,7 +97,7 @@ class Database:
     def __init__(self, url: str):
         parts = urlsplit(url)
         try:
-            self._connection = PipelinedConnection(
+            self._connection = driver().PipelinedConnection(
                 user=unquote(parts.username or ""),
                 password=unquote(parts.password) if parts.password else None,
                 host=parts.hostname or "localhost",
@@ -103,9 +105,9 @@ class Database:
                 database=parts.path.lstrip("/") or None,
                 timeout=CONNECT_TIMEOUT,
             )
-        except BROKEN as problem:
+        except driver().BROKEN as problem:
             raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem
-        except pg8000.native.DatabaseError as problem:
+        except driver().DatabaseError as problem:
             raise _sorted_error(problem) from problem
         self._prepared: dict[str, _Prepared] = {}
         self._after_commit: list[Callable[[], None]] = []
@@ -141,14 +143,14 @@ class Database:
             executions = [(one.statement, values) for one, (_, values) in zip(prepared, sent, strict=True)]
             executed = True
             contexts = self._connection.execute(executions)
-        except pg8000.native.DatabaseError as problem:
+        except driver().DatabaseError as problem:
             error = _sorted_error(problem)
             self.broken = isinstance(error, Unavailable)
             if isinstance(error, Outdated):
                 # Those that wait know the table as it was, too.
                 pool.close()
             raise error from problem
-        except BROKEN as problem:
+        except driver().BROKEN as problem:
             self.broken = True
             commits = executed and (statements[-1] == COMMIT or not (begun or self._open))
             error = Uncertain if commits else Unavailable
@@ -189,7 +191,7 @@ class Database:
         self.broken = True
         try:
             self._connection.close()
-        except (pg8000.native.Error, *BROKEN):
+        except (driver().Error, *driver().BROKEN):
             pass
 
 

@@ -12,15 +12,13 @@ from typing import Any
 
 import pg8000.native
 from pg8000.converters import make_params
-from pg8000.core import (
-    BIND,
-    COMMAND_COMPLETE,
-    EXECUTE_MSG,
-    READY_FOR_QUERY,
-    SYNC_MSG,
-    Context,
-    InterfaceError,
-)
+from pg8000.core import BIND, COMMAND_COMPLETE, EXECUTE_MSG, READY_FOR_QUERY, SYNC_MSG, Context
+from pg8000.native import DatabaseError, Error, InterfaceError
+
+__all__ = ["BROKEN", "DatabaseError", "Error", "PipelinedConnection"]
+
+# How the driver reports a connection that went away, depending on where it noticed.
+BROKEN = (InterfaceError, OSError, struct.error)
 
 _HEAD = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")

@@ -4,9 +4,11 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from functions.shared import later
 
 S = TypeVar("S", bound="Settings")
 # Where OpenFaaS mounts secrets, and our manifests for Knative; their modes are the platform's.
@@ -18,7 +20,10 @@ PUBLIC = {"public": True}
 class Settings(BaseModel):
     """Fields are environment variables in lower case; `NAME_FILE` may name a file that holds the value of `NAME`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when it is read: most are there for others to build upon.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+    # Modules that work with these settings needs and a start does not: see later.py.
+    later: ClassVar[tuple[str, ...]] = ()
 
 
 class DatabaseSettings(Settings):
@@ -27,6 +32,7 @@ class DatabaseSettings(Settings):
     While its password is changed there are two of them, by lines: the first that lets in counts.
     """
 
+    later = ("functions.shared.pipeline",)
     database_url: str = Field(pattern=r"^postgres(ql)?://", description="PostgreSQL address of the owner's role")
 
 
@@ -140,5 +146,6 @@ def require(*models: type[Settings]) -> None:
         try:
             for model in models:
                 read(model)
+                later.load(*model.later)
         except Misconfigured as problem:
             raise SystemExit(f"cannot start: {problem}") from None

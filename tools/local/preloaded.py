@@ -5,11 +5,13 @@ The servers too: what is imported here is in memory once, and not once in each o
 
 import gc
 
+import jwt  # noqa: F401
 import uvloop  # noqa: F401
 
 import functions.shared.bearer
 import functions.shared.call
 import functions.shared.cron
+import functions.shared.pipeline
 import functions.shared.rest
 import functions.shared.step  # noqa: F401
 import schemas.events
