@@ -1,4 +1,7 @@
-"""How long a function takes from nothing to its first answer, and what it holds then, beside the framework's least.
+"""How long a function takes from nothing to its first answer, and until it could work, beside the framework's least.
+
+The first answer is what a platform waits for before it sends work. Until then a function loads what it answers with;
+when all else is loaded as well and its database is reached, it is ready, and that is when its memory is looked at.
 
 The two take turns, so that both see the same machine; what counts is the ratio of their medians.
 """
@@ -8,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,7 @@ from triggers.stack import Function, load
 
 # As the images start a function: tools/image/assemble.py.
 ALONE = (sys.executable, "-m", "triggers.serve_function")
-HEALTH = "/_/health"
+HEALTH, READY = "/_/health", "/_/ready"
 PATIENCE = 60
 
 HELLO = '''\
@@ -36,9 +39,10 @@ def hello(request):
 
 @dataclass(frozen=True)
 class Started:
-    """One start: seconds until the first answer, and MiB at that moment."""
+    """One start: seconds until the first answer and until it was ready, and MiB at that moment."""
 
     seconds: float
+    ready: float
     memory: float
 
 
@@ -58,10 +62,13 @@ def cold_starts(target: Target, everything: bool, turns: int) -> Result:
 def measurements(name: str, bare: list[Started], function: list[Started]) -> dict[str, float]:
     """Medians, and their ratio."""
     least, own = (median(start.seconds * 1000 for start in starts) for starts in (bare, function))
+    bare_ready, own_ready = (median(start.ready * 1000 for start in starts) for starts in (bare, function))
     return {
         f"cold_start_ms.{name}": own,
         f"cold_start_ms_bare.{name}": least,
         f"cold_start_ratio.{name}": own / least,
+        f"ready_ms.{name}": own_ready,
+        f"ready_ratio.{name}": own_ready / bare_ready,
         f"alone_mib.{name}": median(start.memory for start in function),
         f"alone_mib_bare.{name}": median(start.memory for start in bare),
     }
@@ -96,18 +103,20 @@ def _bare(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
 
 
 def _start(command: tuple[str, ...], environment: Mapping[str, str], folder: Path) -> Started:
-    """Start, wait for the first answer, look, end."""
+    """Start, wait for the first answer and until it is ready, look, end."""
     port = free_port()
     began = time.perf_counter()
     with _process(command, {**environment, "PORT": str(port)}, folder / "log") as process:
-        if not wait_until(_answered(process, port), PATIENCE, every=0.002) or process.poll() is not None:
+        seconds, ready = (_seconds_until(process, f"http://{HOST}:{port}{path}", began) for path in (HEALTH, READY))
+        if None in (seconds, ready):
             raise StartFailed(f"{' '.join(command)} does not start: {last_lines(folder / 'log')}")
-        seconds = time.perf_counter() - began
-        return Started(seconds, resources.memory_mib({process.pid: "it"})["it"])
+        return Started(seconds, ready, resources.memory_mib({process.pid: "it"})["it"])
 
 
-def _answered(process: subprocess.Popen, port: int) -> Callable[[], bool]:
-    return lambda: answers(f"http://{HOST}:{port}{HEALTH}") or process.poll() is not None
+def _seconds_until(process: subprocess.Popen, url: str, began: float) -> float | None:
+    """Seconds since `began` when `url` was answered; None where the process ends or takes too long."""
+    answered = wait_until(lambda: answers(url) or process.poll() is not None, PATIENCE, every=0.002)
+    return time.perf_counter() - began if answered and process.poll() is None else None
 
 
 @contextmanager

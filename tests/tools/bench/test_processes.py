@@ -29,13 +29,15 @@ def test_a_named_child_counts_for_itself():
 
 
 def test_a_cold_start_is_shown_beside_the_bare_one():
-    bare = [cold_start.Started(seconds, 30.0) for seconds in (0.1, 0.2, 0.9)]
-    function = [cold_start.Started(seconds, 40.0) for seconds in (0.3, 0.4, 0.5)]
+    bare = [cold_start.Started(seconds, seconds * 2, 30.0) for seconds in (0.1, 0.2, 0.9)]
+    function = [cold_start.Started(seconds, seconds * 3, 40.0) for seconds in (0.3, 0.4, 0.5)]
 
     measurements = cold_start.measurements("pay-sale", bare, function)
 
     assert 400 == pytest.approx(measurements["cold_start_ms.pay-sale"])
     assert 2 == pytest.approx(measurements["cold_start_ratio.pay-sale"])
+    assert 1200 == pytest.approx(measurements["ready_ms.pay-sale"])
+    assert 3 == pytest.approx(measurements["ready_ratio.pay-sale"])
 
 
 def sample(at: int, memory: float, rows: int) -> soak.Sample:
