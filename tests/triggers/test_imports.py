@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from schemas.events import ALL
 from tests.processes import child, end
 from tests.system import eventually
 from tools.local.environment import ROOT
@@ -120,3 +121,19 @@ def test_the_first_answer_is_followed_by_what_is_loaded_later(monkeypatch):
     asyncio.run(ask())
     assert loaded.wait(10)
     assert 200 == sent[0]["status"]
+
+
+PRELOADED = """
+import sys, tools.local.preloaded
+from functions.shared.settings import DatabaseSettings
+from schemas.events import ALL
+unbuilt = [model for model in (DatabaseSettings, *ALL.values()) if not model.__pydantic_complete__]
+print(*sys.modules, *(model.__name__ for model in unbuilt))
+"""
+
+
+def test_processes_that_are_forked_share_what_they_would_load_later_and_all_models():
+    done = subprocess.run([sys.executable, "-c", PRELOADED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    found = {*done.stdout.split()}
+    assert WORK == WORK & found, done.stderr
+    assert set() == found & {"DatabaseSettings", *(model.__name__ for model in ALL.values())}
