@@ -26,6 +26,7 @@ from triggers.dispatcher import GRACE, finish, run
 from triggers.stack import DEAD_LETTERS, PREFIX
 from triggers.topology import Topology
 from triggers.trigger import DispatcherSettings, Trigger
+from triggers.turns import Turns
 
 CONNECT_SECONDS = 2
 LIST_SECONDS = 10
@@ -96,6 +97,7 @@ class Connector:
         self.settings, self.topology = settings, Topology.of(settings)
         self.triggers: list[Trigger] = []
         self.link = Link(settings.amqp_url, self._declare)
+        self._turns = Turns(settings.dispatcher_at_a_time)
         self._gateway = settings.connector_gateway_url.rstrip("/")
         self._connections = Connections(CONNECT_SECONDS, LIST_SECONDS)
         self._stopping = asyncio.Event()
@@ -145,7 +147,9 @@ class Connector:
             await self._drop(trigger)
         known = {trigger.function for trigger in self.triggers}
         if new := sorted(wanted - known, key=lambda subscriber: subscriber.name):
-            await self._add([Trigger(one, self.settings, self.topology, one.url, meaning) for one in new])
+            await self._add(
+                [Trigger(one, self.settings, self.topology, one.url, meaning, self._turns) for one in new]
+            )
 
     async def _add(self, triggers: list[Trigger]) -> None:
         self.triggers += triggers

@@ -19,6 +19,7 @@ from triggers.metrics import Queues, check_metrics_port, serve_metrics
 from triggers.stack import DEAD_LETTERS, Function, load
 from triggers.topology import Topology
 from triggers.trigger import DispatcherSettings, Trigger
+from triggers.turns import Turns
 
 GRACE = 12.0
 ASKING_SECONDS = 3.0
@@ -29,7 +30,8 @@ class Dispatcher:
 
     def __init__(self, settings: DispatcherSettings):
         self.topology = Topology.of(settings)
-        self.triggers = [Trigger(function, settings, self.topology) for function in _served(settings)]
+        turns = Turns(settings.dispatcher_at_a_time)
+        self.triggers = [Trigger(function, settings, self.topology, turns=turns) for function in _served(settings)]
         subscriptions = [trigger.subscription for trigger in self.triggers]
         self.link = Link(settings.amqp_url, self.topology.declare, subscriptions)
 

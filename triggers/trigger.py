@@ -30,6 +30,7 @@ from triggers.metrics import CALLS, DELIVERED, LAG, MetricsSettings, lag_of, sta
 from triggers.retries import RetryPolicy, RetrySettings, given_up, pauses, unreadable
 from triggers.stack import DEAD_LETTERS, Function
 from triggers.topology import BrokerSettings, Topology
+from triggers.turns import Turns
 from triggers.wire import WireEvent, message_of
 
 OUTCOMES = ("done", "again", "dead_letter")
@@ -44,6 +45,9 @@ class DispatcherSettings(BrokerSettings, CallSettings, InstallationSettings, Met
     dispatcher_triggers: str = Field(default="", description="names of functions to serve, by commas; all if empty")
     dispatcher_workers: int = Field(default=2, ge=1, description="calls at a time for each function")
     dispatcher_batch: int = Field(default=32, ge=1, le=100, description="events in a batch at the most")
+    dispatcher_at_a_time: int = Field(
+        default=0, ge=0, description="calls at work over all functions, where these share its processors; 0: no limit"
+    )
     dispatcher_timeout_seconds: float = Field(default=15, gt=0, description="longest wait for a function's answer")
 
     @property
@@ -70,8 +74,10 @@ class Trigger:
         topology: Topology,
         url: str | None = None,
         meaning: Meaning = outcome_of,
+        turns: Turns | None = None,
     ):
         self.function, self.settings, self.topology = function, settings, topology
+        self._turns = turns or Turns()
         self.url = url or address(function.name)
         self.meaning = meaning
         self.link: Link | None = None
@@ -113,22 +119,27 @@ class Trigger:
         if not self._woken:
             # Once for all that came in one piece: so they are one batch.
             self._woken = True
-            asyncio.get_running_loop().call_soon(self._wake)
+            asyncio.get_running_loop().call_soon(self.wake)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Begin the calls that there are workers and turns for."""
         self._woken = False
         while self._waiting and len(self._running) < self.settings.dispatcher_workers and not self.stopping.is_set():
+            turn = self._turns.begin(self)
+            if turn is None:
+                break
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), self.settings.dispatcher_batch))]
-            self._run(self._handle(some))
+            self._run(self._handle(some)).add_done_callback(lambda _, turn=turn: turn.end())
 
-    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task) -> None:
         self._running.discard(task)
-        self._wake()
+        self.wake()
 
     async def _handle(self, deliveries: Sequence[Delivery]) -> None:
         """Work on what was taken together; whatever goes wrong here, nothing stays unacknowledged."""

@@ -68,6 +68,8 @@ class Environment:
         The gateway passes on what strangers send, so it does not know by what the others know each other.
         """
         return {
+            # Its functions share the processors with it, unless somebody says otherwise.
+            **({"DISPATCHER_AT_A_TIME": str(len(os.sched_getaffinity(0)))} if name == "dispatcher" else {}),
             **self._of_all(),
             **({} if name == "gateway" else self._token()),
             **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),
