@@ -14,7 +14,7 @@ from typing import Protocol
 
 AT_WORK = 0.05
 # Nobody waits for longer because others have more events.
-LONGEST_WAIT = 0.1
+LONGEST_WAIT = 0.03
 
 
 class Waiting(Protocol):
