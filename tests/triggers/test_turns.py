@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
-
 from triggers import turns
 from triggers.turns import Turn, Turns
 
@@ -24,9 +22,9 @@ class Trigger:
             self.calls.append(turn)
 
 
-@pytest.fixture
-def played() -> Callable[[Callable[[], Coroutine[Any, Any, Any]]], Any]:
-    return lambda play: asyncio.run(asyncio.wait_for(play(), 20))
+def played(play: Callable[[], Coroutine[Any, Any, list[str]]]) -> list[str]:
+    """Who has begun, one after the other."""
+    return asyncio.run(asyncio.wait_for(play(), 20))
 
 
 def three(turns: Turns) -> tuple[list[Trigger], list[str]]:
@@ -34,21 +32,25 @@ def three(turns: Turns) -> tuple[list[Trigger], list[str]]:
     return [Trigger(turns, name, events, begun) for name, events in (("a", 1), ("b", 2), ("c", 3))], begun
 
 
-def test_without_a_limit_everybody_begins(played):
+def asked(turns: Turns) -> tuple[list[Trigger], list[str]]:
+    """All three of them, once each has asked for a turn."""
+    triggers, begun = three(turns)
+    for each in triggers:
+        each.wake()
+    return triggers, begun
+
+
+def test_without_a_limit_everybody_begins():
     async def play() -> list[str]:
-        triggers, begun = three(Turns())
-        for each in triggers:
-            each.wake()
+        _, begun = asked(Turns())
         return begun
 
     assert ["a", "b", "c"] == played(play)
 
 
-def test_who_has_most_events_is_next(played):
+def test_who_has_most_events_is_next():
     async def play() -> list[str]:
-        (a, b, c), begun = three(Turns(1))
-        for each in (a, b, c):
-            each.wake()
+        (a, _, c), begun = asked(Turns(1))
         a.calls[0].end()
         c.calls[0].end()
         return begun
@@ -56,20 +58,18 @@ def test_who_has_most_events_is_next(played):
     assert ["a", "c", "b"] == played(play)
 
 
-def test_nobody_waits_for_long_because_others_have_more(played, monkeypatch):
+def test_nobody_waits_for_long_because_others_have_more(monkeypatch):
     monkeypatch.setattr(turns, "LONGEST_WAIT", 0)
 
     async def play() -> list[str]:
-        (a, b, c), begun = three(Turns(1))
-        for each in (a, b, c):
-            each.wake()
+        (a, *_), begun = asked(Turns(1))
         a.calls[0].end()
         return begun
 
     assert ["a", "b"] == played(play)
 
 
-def test_a_call_that_hangs_is_in_nobodys_way(played):
+def test_a_call_that_hangs_is_in_nobodys_way():
     async def play() -> list[str]:
         (a, b, _), begun = three(Turns(1))
         a.wake()
@@ -81,11 +81,9 @@ def test_a_call_that_hangs_is_in_nobodys_way(played):
     assert ["a", "b"] == played(play)
 
 
-def test_a_call_gives_its_place_once(played):
+def test_a_call_gives_its_place_once():
     async def play() -> list[str]:
-        (a, b, c), begun = three(Turns(1))
-        for each in (a, b, c):
-            each.wake()
+        (a, *_), begun = asked(Turns(1))
         a.calls[0].end()
         a.calls[0].end()
         return begun
@@ -93,11 +91,9 @@ def test_a_call_gives_its_place_once(played):
     assert ["a", "c"] == played(play)
 
 
-def test_who_no_longer_wants_to_is_passed_over(played):
+def test_who_no_longer_wants_to_is_passed_over():
     async def play() -> list[str]:
-        (a, b, c), begun = three(Turns(1))
-        for each in (a, b, c):
-            each.wake()
+        (a, b, c), begun = asked(Turns(1))
         c.in_flight = 0
         b.in_flight = 0
         a.calls[0].end()
