@@ -16,6 +16,7 @@ from functions.shared.telemetry.metrics import Counter
 HEAD_SECONDS = 10.0  # from a head's first byte to its last
 READ_SECONDS = 30.0  # for a client to go on reading what was written
 MOST_CONNECTIONS = 1000
+INTERIM = b"HTTP/1.1 1"
 OTHER_FILES = 200  # logs, the database, what is imported
 
 REFUSED = Counter("http_connections_refused", "Connections that ended for what the client did", ["status"])
@@ -39,6 +40,26 @@ def most_connections(public: bool) -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = min(2 * MOST_CONNECTIONS, max(2, files - OTHER_FILES))
     return most // 2 if public else most
+
+
+class _InOne:
+    """The transport of one answer, whose head waits for the body: both are written at once, or nothing is.
+
+    uvicorn writes them one after the other. A process that is killed between the two leaves a head without its body,
+    which Knative's dispatcher takes for a delivery that has no reply; and who reads them is woken twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport):
+        self._transport, self._head, self._is_ahead = transport, b"", True
+        self.is_closing, self.close = transport.is_closing, transport.close
+
+    def write(self, data: bytes) -> None:
+        """Keep a head, write what comes after it. An interim answer, as 100, has none."""
+        if self._is_ahead and not data.startswith(INTERIM):
+            self._is_ahead, self._head = False, data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -102,6 +123,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._cancel()
         super().on_headers_complete()
+        if self.cycle.scope["method"] != "HEAD":
+            self.cycle.transport = _InOne(self.transport)
 
     def on_response_complete(self) -> None:
         """From here on it waits for the next request."""

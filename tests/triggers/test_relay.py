@@ -1,6 +1,8 @@
 """What a broker without a token sends comes to the function with one, and the function's answer comes back."""
 
 import json
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from tests.system import OURS, Http
 from tools.local.processes import free_port
 
 EVENT = {"ce-id": "1", "ce-source": "/test", "ce-specversion": "1.0", "ce-type": "homework.arch.pay.sale"}
+# Where the kernel's struct tcp_info has tcpi_data_segs_in, in bytes.
+DATA_SEGMENTS_IN = 152
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,25 @@ def test_what_a_function_says_is_what_the_broker_hears(relay: Http, function: Fa
 
     got = relay.post("/function/pay-sale", data="{}", headers=EVENT)
     assert (got.status, got.headers["Retry-After"]) == (status, "1")
+
+
+def test_an_answer_is_written_whole_or_not_at_all(relay: Http):
+    """A relay that is killed between head and body has lost the reply: to Knative's dispatcher there was none."""
+    host, _, port = relay.base.removeprefix("http://").partition(":")
+    head = [f"{name}: {value}" for name, value in {**EVENT, "Host": host, "Content-Length": "2"}.items()]
+    request = "\r\n".join(["POST /function/pay-sale HTTP/1.1", *head, "", "{}"]).encode()
+    with socket.create_connection((host, int(port)), timeout=20) as broker:
+        broker.sendall(request)
+        answer = b""
+        while not answer.endswith(b'\r\n\r\n{"a": 1}'):
+            answer += broker.recv(65536)
+        assert received_segments(broker) == 1
+
+
+def received_segments(connection: socket.socket) -> int:
+    """How many with data have come; each write is one. https://man7.org/linux/man-pages/man7/tcp.7.html"""
+    information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_IN + 4)
+    return int.from_bytes(information[DATA_SEGMENTS_IN:], sys.byteorder)
 
 
 @pytest.mark.parametrize(
