@@ -93,6 +93,7 @@ class _Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
+        self._parser: httptools.HttpResponseParser | None = None
         self._until_the_end = False
         self.idle_since = 0.0
 
@@ -103,6 +104,8 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         if self._until_the_end and problem is None:
             self._answered()
+        # It refers to this connection: both would wait for the garbage collector, which looks seldom.
+        self._parser = None
         self._fail(Lost(f"the connection was lost: {problem or 'closed by the other side'}"))
         self._lost(self)
 

@@ -1,6 +1,7 @@
 """The client of functions: connections are kept, every end of one is told apart, and no answer is another's."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -278,6 +279,17 @@ def test_an_answer_that_comes_later_than_its_request_is_no_answer_to_the_next():
             return answer.body, server.connections
 
     assert (b"ok", 2) == asyncio.run(run())
+
+
+def test_a_connection_that_has_ended_leaves_nothing_for_the_garbage_collector(monkeypatch):
+    monkeypatch.setattr(http_client, "LONGEST_IDLE", 0)
+    gc.collect()
+    gc.disable()
+    try:
+        ask(Server(OK), 1)
+        assert [] == [each for each in gc.get_objects() if type(each) is http_client._Connection]
+    finally:
+        gc.enable()
 
 
 def test_an_answer_larger_than_the_limit_is_lost(monkeypatch):
