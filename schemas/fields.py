@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 
 LARGEST = Decimal("9999999999.99")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-DAY = "%d.%m.%Y"
+DAY = re.compile(r"\d{2}\.\d{2}\.\d{4}", re.ASCII)
 
 
 class Wire(BaseModel):
@@ -48,12 +48,12 @@ def _decimal(value: Any) -> Decimal:
     if isinstance(value, str) and not NUMBER.fullmatch(value):
         raise ValueError("expected a number with at most two places")
     try:
-        amount = Decimal(str(value))
+        amount = value if isinstance(value, Decimal) else Decimal(str(value))
     except InvalidOperation:
         raise ValueError("expected a number with at most two places") from None
-    if not amount.is_finite() or abs(amount) > LARGEST or amount != round(amount, 2):
+    if not amount.is_finite() or abs(amount) > LARGEST or amount != (exact := round(amount, 2)):
         raise ValueError(f"expected a number with at most two places, up to {LARGEST}")
-    return round(amount, 2) + 0
+    return exact + 0
 
 
 def _above_zero(amount: Decimal) -> Decimal:
@@ -80,19 +80,20 @@ Money = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_not_negati
 
 def _whole(value: Any) -> int:
     """An int from a JSON number without places or, as clients of old send it, from its digits in a string."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     if isinstance(value, str) and DIGITS.fullmatch(value):
         return int(value)
     if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
     raise ValueError("expected a whole number")
 
 
+# Limits go before the validator, so that pydantic's core looks at them, and no function of Python for each.
 Whole = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[Whole, Field(ge=1, le=10_000)]
-DishId = Annotated[Whole, Field(ge=1, le=2_147_483_647)]
-Hour = Annotated[Whole, Field(ge=0, le=23)]
+Count = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(_whole)]
+DishId = Annotated[int, Field(ge=1, le=2_147_483_647), BeforeValidator(_whole)]
+Hour = Annotated[int, Field(ge=0, le=23), BeforeValidator(_whole)]
 
 
 def _printable(text: str) -> str:
@@ -155,16 +156,16 @@ def _day(value: Any) -> Any:
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     try:
-        if not isinstance(value, str) or not re.fullmatch(r"\d{2}\.\d{2}\.\d{4}", value):
+        if not isinstance(value, str) or not DAY.fullmatch(value):
             raise ValueError
-        return datetime.strptime(value, DAY).date()
+        return date(int(value[6:]), int(value[3:5]), int(value[:2]))
     except ValueError:
         raise ValueError("expected a day of the calendar as dd.MM.yyyy") from None
 
 
 def day_text(day: date) -> str:
-    """As dd.MM.yyyy; the C library writes a year before 1000 with fewer digits."""
-    return f"{day:%d.%m}.{day.year:04}"
+    """As dd.MM.yyyy."""
+    return f"{day.day:02}.{day.month:02}.{day.year:04}"
 
 
 Day = Annotated[

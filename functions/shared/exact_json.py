@@ -19,8 +19,7 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 def dumps(value: Any, indent: int | None = None) -> str:
     """Write JSON; Decimal('0.00') becomes 0.00, text stays readable. On one line, unless `indent` is given."""
-    separators = (",", ":") if indent is None else (",", ": ")
-    return simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=separators, indent=indent)
+    return _ON_ONE_LINE.encode(value) if indent is None else _encoder(indent).encode(value)
 
 
 def loads(text: str | bytes) -> Any:
@@ -30,7 +29,7 @@ def loads(text: str | bytes) -> Any:
     """
     text = text.decode() if isinstance(text, bytes) else text
     try:
-        value = simplejson.loads(text, parse_float=_decimal, parse_int=_whole, allow_nan=False)
+        value = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if SURROGATE.search(text):
@@ -60,3 +59,13 @@ def _check_text(value: Any) -> None:
         dumps(value).encode()
     except UnicodeEncodeError:
         raise ValueError("a text has one half of a surrogate pair without the other") from None
+
+
+def _encoder(indent: int | None = None) -> simplejson.JSONEncoder:
+    separators = (",", ":") if indent is None else (",", ": ")
+    return simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False, separators=separators, indent=indent)
+
+
+# Made once: simplejson's functions make theirs at every call.
+_ON_ONE_LINE = _encoder()
+_DECODER = simplejson.JSONDecoder(parse_float=_decimal, parse_int=_whole, allow_nan=False)

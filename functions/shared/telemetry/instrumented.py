@@ -54,7 +54,7 @@ def instrumented(
     require(LogSettings)
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
-    busy = BUSY.labels(name)
+    busy, seconds = BUSY.labels(name), functools.cache(functools.partial(REQUESTS.labels, name))
     is_stranger, turn_away = _strangers(name, strangers)
 
     def count(answering: Callable[[Request], Answer], request: Request) -> Answer:
@@ -64,7 +64,7 @@ def instrumented(
             outcome = outcome_of(answer[1])
             return answer
         finally:
-            REQUESTS.labels(name, outcome).observe(time.perf_counter() - began)
+            seconds(outcome).observe(time.perf_counter() - began)
 
     def work(request: Request) -> Answer:
         with busy.track_inprogress():

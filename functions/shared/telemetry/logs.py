@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from pydantic import Field
@@ -39,6 +40,7 @@ class JsonLine(logging.Formatter):
         return _ENCODER.encode(line)
 
 
+@cache
 def _logger() -> logging.Logger:
     logger = logging.getLogger("food")
     if not logger.handlers:

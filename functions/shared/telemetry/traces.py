@@ -7,9 +7,9 @@ Its form: https://www.w3.org/TR/trace-context/
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from pydantic import Field
 
@@ -41,17 +41,24 @@ class Trace(NamedTuple):
         return {name: value for name, value in self._asdict().items() if value}
 
 
+_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+
 class Span:
-    """Something that is being done; `trace` is what follows from it belongs to."""
+    """Something that is being done, between its begin and its end; what follows from it belongs to `trace`."""
 
     def __init__(self, trace: Trace | None):
         self.trace = trace
 
+    def __enter__(self) -> Self:
+        self._before = _current.set(self.trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._before)
+
     def set_outcome(self, outcome: str, failed: bool = False) -> None:
         """Record the outcome; nothing is recorded here."""
-
-
-_current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
 
 def extract(get: Callable[[str], object]) -> Trace | None:
@@ -74,27 +81,24 @@ def inject() -> dict[str, str]:
     return trace.headers() if trace else {}
 
 
-@contextmanager
-def within(trace: Trace | None) -> Iterator[None]:
+def within(trace: Trace | None) -> AbstractContextManager[Span]:
     """Everything in here belongs to `trace`."""
-    before = _current.set(trace)
-    try:
-        yield
-    finally:
-        _current.reset(before)
+    return Span(trace)
 
 
-@contextmanager
-def span(name: str, parent: Trace | None, kind: str = "server", **facts: str | int) -> Iterator[Span]:
+def span(name: str, parent: Trace | None, kind: str = "server", **facts: str | int) -> AbstractContextManager[Span]:
     """Do something as a part of the trace `parent`, or as the start of a new one; `kind` is server or client."""
     if not read(TraceSettings).otel_exporter_otlp_endpoint:
-        with within(parent):
-            yield Span(parent)
-        return
+        return Span(parent)
+    return _recorded(name, parent, kind, facts)
+
+
+@contextmanager
+def _recorded(name: str, parent: Trace | None, kind: str, facts: dict[str, str | int]) -> Iterator[Span]:
     # Only here: who sends no spans must not pay for loading what sends them.
     from functions.shared.telemetry import spans
 
-    with spans.recorded(name, parent, kind, facts) as recorded, within(recorded.trace):
+    with spans.recorded(name, parent, kind, facts) as recorded, recorded:
         yield recorded
 
 
