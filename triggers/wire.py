@@ -26,12 +26,14 @@ ROUTED = ("id", "source", "type", "subject")
 # AMQP has 255 bytes for a message's id and its content type. One attribute, percent-encoded at worst, has to fit into
 # a header line that functions accept (8190 bytes), and all of them into one frame of AMQP (128 KiB).
 SHORT = 255
+SURELY_SHORT = SHORT // 4  # characters: each is four bytes at the most
 LONGEST_VALUE = 2700
 MOST_ATTRIBUTES = 40
 SHOWN = 80
 # What a header cannot carry as it is; CloudEvents has it percent-encoded. Blanks inside stay as they are, because
 # the Python SDK, on which functions stand, does not decode.
 NOT_IN_A_HEADER = re.compile(r"^ +| +$|[^ -$&-~]+")
+PERHAPS_NOT_IN_A_HEADER = re.compile(r"[^!-$&-~]")
 # Headers of a delivery that are no attributes of the event.
 ATTEMPTS = "x-attempts"
 
@@ -81,14 +83,11 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: T
         raise Unacceptable(f"specversion: expected 1.0, got {attributes['specversion']}")
     if len(attributes) > MOST_ATTRIBUTES:
         raise Unacceptable(f"expected at most {MOST_ATTRIBUTES} attributes, got {len(attributes)}")
-    for name, value in attributes.items():
-        longest = SHORT if name in ("id", "datacontenttype") else LONGEST_VALUE
-        size = len(value) if value.isascii() else len(value.encode())
-        if size > longest:
-            raise Unacceptable(f"{name}: expected at most {longest} bytes, got {size}")
-        if name not in USUAL and not NAME.fullmatch(name):
-            raise Unacceptable(f"{name[:SHOWN]!r}: expected a name of lower-case letters and digits")
-        if name in ROUTED and not PLAIN.fullmatch(value):
+    if max(map(len, attributes.values())) > SURELY_SHORT or not attributes.keys() <= USUAL:
+        _check_names_and_sizes(attributes)
+    for name in ROUTED:
+        value = attributes.get(name)
+        if value is not None and not PLAIN.fullmatch(value):
             raise Unacceptable(
                 f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r}"
             )
@@ -96,6 +95,16 @@ def checked(attributes: dict[str, str], data: bytes, attempts: int = 0, trace: T
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         attributes = {"time": now, **attributes}
     return WireEvent(attributes, data, attempts, trace)
+
+
+def _check_names_and_sizes(attributes: dict[str, str]) -> None:
+    for name, value in attributes.items():
+        longest = SHORT if name in ("id", "datacontenttype") else LONGEST_VALUE
+        size = len(value) if value.isascii() else len(value.encode())
+        if size > longest:
+            raise Unacceptable(f"{name}: expected at most {longest} bytes, got {size}")
+        if name not in USUAL and not NAME.fullmatch(name):
+            raise Unacceptable(f"{name[:SHOWN]!r}: expected a name of lower-case letters and digits")
 
 
 def from_http(headers: Mapping[str, str], body: bytes) -> WireEvent:
@@ -111,7 +120,9 @@ def from_http(headers: Mapping[str, str], body: bytes) -> WireEvent:
             f"got Content-Type {media_type or 'none'} and no ce-specversion header"
         )
     attributes = {
-        name[3:].lower(): unquote(value) for name, value in headers.items() if name.lower().startswith("ce-")
+        name[3:].lower(): unquote(value) if "%" in value else value
+        for name, value in headers.items()
+        if name.lower().startswith("ce-")
     }
     if content_type:
         attributes["datacontenttype"] = content_type
@@ -130,7 +141,7 @@ def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
     attributes = {
-        name: _scalar(name, value)
+        name: value if type(value) is str else _scalar(name, value)
         for name, value in item.items()
         if name not in ("data", "data_base64") and value is not None
     }
@@ -141,9 +152,7 @@ def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
 
 
 def _scalar(name: str, value: Any) -> str:
-    """An attribute as text: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#22-type-system-mapping"""
-    if isinstance(value, str):
-        return value
+    """An attribute that is no text as one: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#22-type-system-mapping"""
     if isinstance(value, bool | int):
         return json.dumps(value)
     raise Unacceptable(f"{name[:SHOWN]}: expected a text, a whole number, true or false")
@@ -180,9 +189,12 @@ def replies_from_http(status: int, headers: Mapping[str, str], body: bytes) -> l
 
 def to_http(event: WireEvent) -> tuple[dict[str, str], bytes]:
     """Headers and body in binary mode."""
-    headers = {f"ce-{name}": _header(value) for name, value in event.attributes.items() if name != "datacontenttype"}
+    attributes = event.attributes
+    if PERHAPS_NOT_IN_A_HEADER.search("".join(attributes.values())):
+        attributes = {name: _header(value) for name, value in attributes.items()}
+    headers = {f"ce-{name}": value for name, value in attributes.items() if name != "datacontenttype"}
     trace = event.trace.headers() if event.trace else {}
-    return {**headers, **trace, "Content-Type": _header(event.content_type)}, event.data
+    return {**headers, **trace, "Content-Type": attributes.get("datacontenttype", JSON)}, event.data
 
 
 def _header(value: str) -> str:
@@ -227,14 +239,14 @@ def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body:
     trace = traces.extract(known.get)
     if content_type and content_type.startswith(STRUCTURED):
         return replace(from_object(_json(body), trace), attempts=attempts)
-    attributes = {name.removeprefix("ce-"): _text(value) for name, value in known.items() if _is_attribute(name)}
+    attributes = {
+        name.removeprefix("ce-"): value if type(value) is str else _text(value)
+        for name, value in known.items()
+        if not name.startswith("x-") and name not in traces.NAMES
+    }
     attributes["datacontenttype"] = attributes.pop("content-type", None) or content_type or JSON
     return checked(attributes, body, attempts, trace)
 
 
-def _is_attribute(name: str) -> bool:
-    return not name.startswith("x-") and name not in traces.NAMES
-
-
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+    return json.dumps(value, default=str)
