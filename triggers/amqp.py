@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 from functions.shared.retry_policy import RECONNECT
 from functions.shared.settings import Settings
 from functions.shared.telemetry.logs import log
+from triggers.amqp_stream import Services
 
 CONFIRM_SECONDS = 10.0
 LAST_CONFIRMS_SECONDS = 5.0
@@ -391,7 +392,7 @@ class Link:
             on_open_callback=partial(self._opened, opened),
             on_open_error_callback=end,
             on_close_callback=end,
-            custom_ioloop=asyncio.get_running_loop(),
+            custom_ioloop=Services(asyncio.get_running_loop()),
         )
         await ended
 
