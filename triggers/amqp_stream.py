@@ -1,7 +1,8 @@
 """The stream below pika's connection: the event loop's own.
 
-pika waits until its socket can be read or written, and then does that itself: for each piece some calls of Python, two
-changes of what the kernel watches, and one more read to see that there is nothing more. uvloop's transports are in C.
+pika waits until its socket can be read or written, and then does that itself: for each piece some calls of Python,
+two changes of what the kernel watches, and one more read to see that there is nothing more. uvloop's transports are
+in C.
 What pika wants of a stream: https://pika.readthedocs.io/en/stable/_modules/pika/adapters/utils/nbio_interface.html
 """
 

@@ -69,6 +69,14 @@ def test_a_day_stays_as_it_came_whatever_its_year(text):
     assert {"day": text} == Dated(day=text).model_dump()
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["1٣.02.2023", "03.02.٢٠٢٣", "3.2.2023", "31.02.2023", "00.01.2023", "01.01.0000", " 03.02.2023", "03.02.2023\n"],
+)
+def test_anything_else_is_no_day(value):
+    assert refusal(Day, value).startswith("expected a day of the calendar as dd.MM.yyyy")
+
+
 def test_the_first_of_all_days_is_a_day():
     assert date(1, 1, 1) == read(Day, "01.01.0001")
 
