@@ -43,11 +43,5 @@ class Services(_AsyncioIOServicesAdapter):
     async def _streaming(
         self, protocol_factory: Callable[[], AbstractStreamProtocol], sock: socket.socket, **how: Any
     ) -> tuple[asyncio.Transport, AbstractStreamProtocol]:
-        try:
-            transport, stream = await self._loop.create_connection(
-                lambda: _Stream(protocol_factory()), sock=sock, **how
-            )
-        except BaseException:
-            sock.close()
-            raise
+        transport, stream = await self._loop.create_connection(lambda: _Stream(protocol_factory()), sock=sock, **how)
         return transport, stream.heard
