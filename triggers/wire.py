@@ -120,9 +120,7 @@ def from_http(headers: Mapping[str, str], body: bytes) -> WireEvent:
             f"got Content-Type {media_type or 'none'} and no ce-specversion header"
         )
     attributes = {
-        name[3:].lower(): unquote(value) if "%" in value else value
-        for name, value in headers.items()
-        if name.lower().startswith("ce-")
+        name[3:].lower(): unquote(value) for name, value in headers.items() if name.lower().startswith("ce-")
     }
     if content_type:
         attributes["datacontenttype"] = content_type
@@ -141,7 +139,7 @@ def from_object(item: Any, trace: Trace | None = None) -> WireEvent:
     if not isinstance(item, dict):
         raise Unacceptable(f"expected a CloudEvent as a JSON object, got {type(item).__name__}")
     attributes = {
-        name: value if type(value) is str else _scalar(name, value)
+        name: value if isinstance(value, str) else _scalar(name, value)
         for name, value in item.items()
         if name not in ("data", "data_base64") and value is not None
     }
@@ -240,13 +238,9 @@ def from_amqp(headers: Mapping[str, Any] | None, content_type: str | None, body:
     if content_type and content_type.startswith(STRUCTURED):
         return replace(from_object(_json(body), trace), attempts=attempts)
     attributes = {
-        name.removeprefix("ce-"): value if type(value) is str else _text(value)
+        name.removeprefix("ce-"): value if isinstance(value, str) else json.dumps(value, default=str)
         for name, value in known.items()
         if not name.startswith("x-") and name not in traces.NAMES
     }
     attributes["datacontenttype"] = attributes.pop("content-type", None) or content_type or JSON
     return checked(attributes, body, attempts, trace)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, default=str)

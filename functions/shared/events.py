@@ -99,7 +99,7 @@ def _from_object(item: Any, read_data: Callable[[bytes], Any]) -> CloudEvent:
     if "data_base64" in item:
         item = {**item, "data": _from_base64(item["data_base64"], read_data)}
         del item["data_base64"]
-    return _checked({name: value for name, value in item.items() if name != "data"}, item.get("data"))
+    return _checked(item, item.get("data"))
 
 
 def _from_base64(text: Any, read_data: Callable[[bytes], Any]) -> Any:
@@ -129,8 +129,9 @@ def _data(body: bytes, read_data: Callable[[bytes], Any]) -> Any:
 
 
 def _checked(attributes: dict[str, Any], data: Any) -> CloudEvent:
+    named = {"id": ""} | {name: value for name, value in attributes.items() if name != "data"}
     try:
-        event = CloudEvent({"id": "", **attributes}, data)
+        event = CloudEvent(named, data)
     except GenericException as problem:
         raise Unacceptable(f"expected a CloudEvent 1.0: {problem}") from None
     for name in ("id", "source", "type"):

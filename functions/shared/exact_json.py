@@ -7,6 +7,7 @@ What is read is bounded, so that whatever comes can be worked with afterwards: n
 
 import re
 from decimal import Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 
 import simplejson
@@ -19,7 +20,7 @@ SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 def dumps(value: Any, indent: int | None = None) -> str:
     """Write JSON; Decimal('0.00') becomes 0.00, text stays readable. On one line, unless `indent` is given."""
-    return _ON_ONE_LINE.encode(value) if indent is None else _encoder(indent).encode(value)
+    return _encoder(indent).encode(value)
 
 
 def loads(text: str | bytes) -> Any:
@@ -61,11 +62,11 @@ def _check_text(value: Any) -> None:
         raise ValueError("a text has one half of a surrogate pair without the other") from None
 
 
-def _encoder(indent: int | None = None) -> simplejson.JSONEncoder:
+# Both are made once: simplejson's functions make theirs at every call.
+@cache
+def _encoder(indent: int | None) -> simplejson.JSONEncoder:
     separators = (",", ":") if indent is None else (",", ": ")
     return simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False, separators=separators, indent=indent)
 
 
-# Made once: simplejson's functions make theirs at every call.
-_ON_ONE_LINE = _encoder()
 _DECODER = simplejson.JSONDecoder(parse_float=_decimal, parse_int=_whole, allow_nan=False)

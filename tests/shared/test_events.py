@@ -45,6 +45,7 @@ def without(name: str) -> dict[str, str]:
         (BINARY | TIME | {"CE-Subject": "o1", "Ce-CorrelationId": "o1", "X-Other": "no"} | JSON, b"{}"),
         (BINARY | TIME | {"Content-Type": "application/vnd.x+json; charset=utf-8"}, '{"a": "Ж"}'.encode()),
         (BINARY | TIME | {"ce-note": "50% of two  words"} | JSON, b"1"),
+        (BINARY | TIME | {"ce-data": "no attribute"} | JSON, b"{}"),
         (BINARY | TIME | {"ce-specversion": "7"} | JSON, b"{}"),
         (BINARY | TIME | JSON, b""),
         (BINARY | TIME | JSON, b"{"),

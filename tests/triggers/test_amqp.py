@@ -115,7 +115,12 @@ def queue(rabbitmq: RabbitMQ) -> Iterator[Queue]:
     made.channel.connection.close()
 
 
-def linked(url: str, story: Callable[[Link], Awaitable[Any]], *subscriptions: Subscription) -> Any:
+def linked(
+    url: str,
+    story: Callable[[Link], Awaitable[Any]],
+    *subscriptions: Subscription,
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Any:
     """What a story with a link to RabbitMQ gives."""
 
     async def run() -> Any:
@@ -126,7 +131,8 @@ def linked(url: str, story: Callable[[Link], Awaitable[Any]], *subscriptions: Su
         finally:
             await link.stop()
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(run())
 
 
 async def until(condition: Callable[[], Any], what: str) -> Any:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.triggers.test_amqp import Queue
+from tests.triggers.test_amqp import Queue, linked, until
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 from triggers.amqp import Delivery, Link, Subscription
@@ -70,20 +70,16 @@ def test_what_is_published_over_tls_arrives(server, trusted, monkeypatch, loop):
     queue = Queue(rabbitmq.url)
     large = replace(queue.message("a"), body=b"x" * 300_000)  # several records of TLS
 
-    async def run() -> bytes:
-        arrived: asyncio.Queue[Delivery] = asyncio.Queue()
-        link = Link(url, lambda _: None, [Subscription(queue.name, arrived.put_nowait)]).start()
-        try:
-            assert await link.wait_ready(30)
-            await link.publish([large])
-            delivery = await asyncio.wait_for(arrived.get(), 10)
-            link.acknowledge([delivery])
-            return delivery.body
-        finally:
-            await link.stop()
+    taken: list[Delivery] = []
 
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        assert large.body == runner.run(run())
+    async def story(link: Link) -> None:
+        await link.publish([large])
+        await until(lambda: taken, "the delivery")
+        link.acknowledge(taken)
+
+    linked(url, story, Subscription(queue.name, taken.append), loop=LOOPS[loop])
+
+    assert [large.body] == [delivery.body for delivery in taken]
     queue.channel.connection.close()
 
 

@@ -55,5 +55,6 @@ def recorded(name: str, parent: Trace | None, kind: str, facts: dict[str, str | 
     """A span under `parent`, or the first of a new trace."""
     context = FORM.extract(parent.headers(), Context()) if parent else Context()
     kind_of_span = api.SpanKind[kind.upper()]
-    with _tracer().start_as_current_span(name, context, kind=kind_of_span, attributes=facts) as span:
-        yield Recorded(span)
+    span = _tracer().start_as_current_span(name, context, kind=kind_of_span, attributes=facts)
+    with span as begun, Recorded(begun) as recorded:
+        yield recorded

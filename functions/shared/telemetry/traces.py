@@ -6,8 +6,8 @@ Its form: https://www.w3.org/TR/trace-context/
 """
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import NamedTuple, Self
 
@@ -90,16 +90,10 @@ def span(name: str, parent: Trace | None, kind: str = "server", **facts: str | i
     """Do something as a part of the trace `parent`, or as the start of a new one; `kind` is server or client."""
     if not read(TraceSettings).otel_exporter_otlp_endpoint:
         return Span(parent)
-    return _recorded(name, parent, kind, facts)
-
-
-@contextmanager
-def _recorded(name: str, parent: Trace | None, kind: str, facts: dict[str, str | int]) -> Iterator[Span]:
     # Only here: who sends no spans must not pay for loading what sends them.
     from functions.shared.telemetry import spans
 
-    with spans.recorded(name, parent, kind, facts) as recorded, recorded:
-        yield recorded
+    return spans.recorded(name, parent, kind, facts)
 
 
 def check() -> None:
