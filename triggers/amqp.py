@@ -1,7 +1,7 @@
 """RabbitMQ for everybody here: one connection a process, on the process's event loop.
 
 A delivery belongs to the channel that it came by: when that is gone its acknowledgement is void, and the broker
-delivers again. What is written in one turn of the loop leaves in one piece.
+delivers again. What is published together leaves in one piece, with the acknowledgements that wait.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from logging import ERROR, WARNING
 from typing import Any
 
 import pika
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.channel import Channel
 from pika.exceptions import AMQPError
 from pydantic import Field, field_validator
 
 from functions.shared.retry_policy import RECONNECT
 from functions.shared.settings import Settings
 from functions.shared.telemetry.logs import log
+from triggers.amqp_connection import Channel, Connection
+from triggers.amqp_frames import Delivered, Message
 from triggers.amqp_stream import Services
 
 CONFIRM_SECONDS = 10.0
 LAST_CONFIRMS_SECONDS = 5.0
 # Nobody waits for an acknowledgement: it goes along with what is published next, or soon by itself. Then the broker
-# wakes up once for both.
-ACKNOWLEDGE_WITHIN = 0.003
+# wakes up once for both. The next step of an order that is alone publishes after some milliseconds.
+ACKNOWLEDGE_WITHIN = 0.02
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
 
@@ -51,30 +51,6 @@ class AmqpSettings(Settings):
 
 class NotConfirmed(Exception):
     """The broker did not take a message, or its answer never came: it may have to be sent again."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """What is published where; `expires` is in milliseconds."""
-
-    exchange: str
-    routing_key: str
-    headers: dict[str, Any]
-    body: bytes
-    content_type: str
-    id: str
-    expires: int | None = None
-    must_arrive: bool = False
-
-    def properties(self) -> pika.BasicProperties:
-        """Persistent, so that a broker's restart keeps it."""
-        return pika.BasicProperties(
-            headers=self.headers,
-            content_type=self.content_type,
-            message_id=self.id,
-            delivery_mode=2,
-            expiration=str(self.expires) if self.expires is not None else None,
-        )
 
 
 class Consumer:
@@ -113,7 +89,8 @@ class Delivery:
 
     consumer: Consumer
     tag: int
-    properties: pika.BasicProperties
+    headers: dict[str, Any] | None
+    content_type: str | None
     body: bytes
 
     @property
@@ -158,31 +135,6 @@ class Subscription:
     prefetch: int = 100
 
 
-class _Connection(AsyncioConnection):
-    """pika's connection, which sends what one turn of the loop has written in one piece: three frames a message
-    are three calls of the kernel otherwise, and three times as many packets for the broker to read."""
-
-    def __init__(self, *arguments: Any, **named: Any):
-        self._written: list[bytes] = []
-        super().__init__(*arguments, **named)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._written:
-            asyncio.get_running_loop().call_soon(self._send_written)
-        self._written.append(data)
-
-    def _send_written(self) -> None:
-        written, self._written = self._written, []
-        if self._transport is None:
-            return
-        try:
-            super()._adapter_emit_data(b"".join(written))
-        except Exception as problem:
-            # Nobody knows what is missing now: start all over.
-            log("nothing could be written to RabbitMQ", level=ERROR, trace=True)
-            self._terminate_stream(problem)
-
-
 @dataclass
 class _Open:
     """What belongs to one connection and is gone with it."""
@@ -206,7 +158,7 @@ class Link:
         # An alarm may last for hours, and a new connection would be blocked as well.
         self._parameters.blocked_connection_timeout = None
         self._declare, self._subscriptions = declare, [*subscriptions]
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._open = _Open()
         self._ready, self._stopping = asyncio.Event(), asyncio.Event()
         self._kept_up: asyncio.Task | None = None
@@ -253,24 +205,21 @@ class Link:
             return outcome("RabbitMQ is not there")
         if self.is_blocked:
             return outcome("RabbitMQ takes nothing now: it is short of memory or disk")
-        self._acknowledge_now()
         loop = asyncio.get_running_loop()
         promise = _Promise(len(messages), outcome, loop.create_future())
         late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} seconds"
         promise.overdue = loop.call_later(CONFIRM_SECONDS, promise.settle, late)
-        for message in messages:
-            channel.basic_publish(
-                message.exchange, message.routing_key, message.body, message.properties(), mandatory=True
-            )
-            self._open.last_tag += 1
-            self._open.promises[self._open.last_tag] = (promise, message)
+        with channel.connection:
+            self._acknowledge_now()
+            for message in messages:
+                channel.publish(message)
+                self._open.last_tag += 1
+                self._open.promises[self._open.last_tag] = (promise, message)
         return None
 
-    def _confirmed(self, opened: _Open, frame: Any) -> None:
-        method = frame.method
-        refused = None if isinstance(method, pika.spec.Basic.Ack) else "RabbitMQ refused the message"
-        for tag in _tags(opened.promises, method.delivery_tag, method.multiple):
-            promise, message = opened.promises.pop(tag)
+    def _confirmed(self, opened: _Open, tag: int, multiple: bool, refused: str | None) -> None:
+        for one in _tags(opened.promises, tag, multiple):
+            promise, message = opened.promises.pop(one)
             promise.confirmed(refused or self._unroutable(opened, message))
 
     def _on_return(self, opened: _Open, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
@@ -307,8 +256,10 @@ class Link:
             self._acknowledging.cancel()
             self._acknowledging = None
         deliveries, self._dealt_with = self._dealt_with, []
-        for consumer, tags in _by_consumer(deliveries):
-            self._safely(consumer.acknowledge, tags)
+        if deliveries and self._connection is not None:
+            with self._connection:
+                for consumer, tags in _by_consumer(deliveries):
+                    self._safely(consumer.acknowledge, tags)
 
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have deliveries redelivered now, to whoever is there."""
@@ -387,7 +338,7 @@ class Link:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         opened = self._open = _Open()
         end = partial(self._ended, ended)
-        self._connection = _Connection(
+        self._connection = Connection(
             self._parameters,
             on_open_callback=partial(self._opened, opened),
             on_open_error_callback=end,
@@ -402,7 +353,7 @@ class Link:
         if not ended.done():
             ended.set_result(None)
 
-    def _opened(self, opened: _Open, connection: AsyncioConnection) -> None:
+    def _opened(self, opened: _Open, connection: Connection) -> None:
         if self._stopping.is_set():
             # `stop` came before there was anything to close.
             connection.close()
@@ -427,7 +378,7 @@ class Link:
     def _publisher_opened(self, opened: _Open, channel: Channel) -> None:
         channel.add_on_close_callback(partial(self._channel_closed, opened))
         channel.add_on_return_callback(partial(self._on_return, opened))
-        channel.confirm_delivery(partial(self._confirmed, opened))
+        channel.confirm(partial(self._confirmed, opened))
         opened.publisher = channel
         self._ready.set()
 
@@ -444,7 +395,7 @@ class Link:
         channel.add_on_close_callback(partial(self._channel_closed, opened))
         channel.add_on_cancel_callback(lambda _frame: self._close())
         channel.basic_qos(prefetch_count=subscription.prefetch)
-        channel.basic_consume(subscription.queue, partial(_delivered, subscription.take, consumer))
+        channel.consume(subscription.queue, partial(_delivered, subscription.take, consumer))
 
     def _channel_closed(self, opened: _Open, channel: Channel, reason: Exception) -> None:
         # A channel alone never comes back: start all over, with topology and subscriptions.
@@ -485,11 +436,9 @@ def _by_consumer(deliveries: Sequence[Delivery]) -> list[tuple[Consumer, list[in
     return [*tags.values()]
 
 
-def _delivered(
-    take: Callable[[Delivery], None], consumer: Consumer, _channel: Channel, method: Any, properties: Any, body: bytes
-) -> None:
-    consumer.delivered(method.delivery_tag)
-    take(Delivery(consumer, method.delivery_tag, properties, body))
+def _delivered(take: Callable[[Delivery], None], consumer: Consumer, delivered: Delivered) -> None:
+    consumer.delivered(delivered.tag)
+    take(Delivery(consumer, delivered.tag, delivered.headers, delivered.content_type, delivered.body))
 
 
 def _ask(queues: Sequence[str], found: dict[str, int], answered: asyncio.Event, channel: Channel) -> None:

@@ -89,7 +89,7 @@ def pauses() -> Iterator[float]:
 
 def given_up(event: WireEvent, delivery: Delivery, exchange: str) -> WireEvent:
     """A dead letter that RabbitMQ made itself, with the reason: redelivered too often, and never acknowledged."""
-    deaths = (delivery.properties.headers or {}).get("x-death") or ()
+    deaths = (delivery.headers or {}).get("x-death") or ()
     death = next((one for one in deaths if one.get("reason") == "delivery_limit"), None)
     if death is None or event.get("knativeerrordest"):
         return event
@@ -109,6 +109,6 @@ def unreadable(delivery: Delivery, queue: str) -> WireEvent:
         "specversion": "1.0",
         "type": UNREADABLE,
         "source": "/" + queue,
-        "id": derived_id(queue, data, str(delivery.properties.headers)),
+        "id": derived_id(queue, data, str(delivery.headers)),
     }
     return wire.checked({**attributes, "datacontenttype": "application/json"}, f'{{"base64":"{data}"}}'.encode())

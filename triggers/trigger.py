@@ -156,9 +156,8 @@ class Trigger:
             await self._pause(AFTER_TROUBLE)
 
     def _read(self, delivery: Delivery) -> Job | None:
-        properties = delivery.properties
         try:
-            event = wire.from_amqp(properties.headers, properties.content_type, delivery.body)
+            event = wire.from_amqp(delivery.headers, delivery.content_type, delivery.body)
         except Unacceptable as problem:
             event = unreadable(delivery, self.subscription.queue)
             self._dead_letter(Job(delivery, event), Failed(f"no CloudEvent: {problem}", 0, final=True))

@@ -82,7 +82,7 @@ def test_on_a_channel_that_is_gone_nothing_is_acknowledged():
     consumer.acknowledge([1])
     consumer.give_back([2])
     assert [] == consumer.channel.sent
-    assert Delivery(consumer, 1, pika.BasicProperties(), b"").is_stale
+    assert Delivery(consumer, 1, None, None, b"").is_stale
 
 
 # -- with RabbitMQ --------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Queue:
         return self.channel.queue_declare(self.name, passive=True).method.message_count
 
     def message(self, id: str = "a", **more: Any) -> Message:
-        return Message(**{"exchange": "", "routing_key": self.name, "headers": {}, "body": b"{}",
+        return Message(**{"exchange": "", "routing_key": self.name, "headers": {}, "body": id.encode(),
                           "content_type": "application/json", "id": id} | more)  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def test_an_acknowledged_delivery_is_gone_and_one_that_is_given_back_comes_again
         link.acknowledge(taken[2:])
 
     linked(queue.url, story, subscription)
-    assert ["a", "b", "b"] == [delivery.properties.message_id for delivery in taken]
+    assert [b"a", b"b", b"b"] == [delivery.body for delivery in taken]
     assert 0 == queue.waiting
 
 
