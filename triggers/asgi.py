@@ -38,9 +38,8 @@ TOO_SLOW = json_answer({"error": f"expected the body within {BODY_SECONDS} secon
 
 def request_of(scope: Scope, body: bytes) -> Request:
     """The request as functions see it."""
-    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     query = scope.get("query_string", b"").decode("latin-1")
-    return Request(scope["method"], scope["path"], Headers.of(pairs), body, query)
+    return Request(scope["method"], scope["path"], Headers.of_bytes(scope["headers"]), body, query)
 
 
 def raw_path(scope: Scope) -> str:

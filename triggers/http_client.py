@@ -1,7 +1,6 @@
 """Posting to functions over connections that are kept, on one event loop.
 
-The parser is llhttp, that of Node.js, by way of httptools; what is ours is the bookkeeping of connections. Nothing is
-retried here: whoever calls knows whether that is safe.
+What is ours is the bookkeeping of connections. Nothing is retried here: whoever calls knows whether that is safe.
 """
 
 import asyncio
@@ -10,18 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import httptools
-
-from functions.shared.request import Headers
+from functions.shared.http_messages import Answer, AnswerReader, NoHttp, Target, head, target_of
 
 CONNECT_SECONDS = 2.0
 # A function behind the framework's own server loses a request that comes in the moment in which it closes the
 # connection, after two idle seconds: one that was idle for half that time is not used again.
 LONGEST_IDLE = 1.0
-LARGEST_ANSWER = 64 * 1024 * 1024
 
 
 class NotReached(Exception):
@@ -36,54 +30,8 @@ class TimedOut(Lost):
     """No answer came in time."""
 
 
-class Answer(NamedTuple):
-    """Status, headers (as they came, and by name) and the whole body."""
-
-    status: int
-    pairs: list[tuple[bytes, bytes]]
-    body: bytes
-
-    @property
-    def headers(self) -> Headers:
-        """By their names in lower case."""
-        return Headers.of((name.decode("latin-1"), value.decode("latin-1")) for name, value in self.pairs)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a URL leads."""
-
-    host: str
-    port: int
-    tls: bool
-    authority: str
-    path: str
-
-    @classmethod
-    def of(cls, url: str) -> "Target":
-        """Take a URL apart. Raises ValueError."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"expected an http:// or https:// address, got {url}")
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return cls(parts.hostname, port, parts.scheme == "https", parts.netloc.rpartition("@")[2], path)
-
-
-target_of = cache(Target.of)
 # Reading the system's certificates takes long: once for all connections.
 _tls = cache(ssl.create_default_context)
-
-
-def head(method: str, target: Target, path: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
-    """The request's first lines. Raises ValueError for a header that would be two."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {target.authority}"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    lines.append(f"Content-Length: {length}")
-    text = "\r\n".join(lines)
-    if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
-        raise ValueError("expected headers without line breaks")
-    return text.encode("latin-1") + b"\r\n\r\n"
 
 
 class _Connection(asyncio.Protocol):
@@ -93,8 +41,7 @@ class _Connection(asyncio.Protocol):
         self._lost = lost
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Answer] | None = None
-        self._parser: httptools.HttpResponseParser | None = None
-        self._until_the_end = False
+        self._reader: AnswerReader | None = None
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,10 +49,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, problem: Exception | None) -> None:
         self._transport = None
-        if self._until_the_end and problem is None:
-            self._answered()
-        # It refers to this connection: both would wait for the garbage collector, which looks seldom.
-        self._parser = None
+        if self._reader is not None:
+            if problem is None:
+                self._reader.end()
+            self._heard()
         self._fail(Lost(f"the connection was lost: {problem or 'closed by the other side'}"))
         self._lost(self)
 
@@ -115,9 +62,7 @@ class _Connection(asyncio.Protocol):
 
     def request(self, data: bytes, bodiless: bool = False) -> "asyncio.Future[Answer]":
         """Send one; its answer is waited for with the future. One to HEAD is `bodiless`, whatever its length."""
-        self._pairs, self._body, self._size = [], [], 0
-        self._bodiless, self._until_the_end = bodiless, False
-        self._parser = httptools.HttpResponseParser(self)
+        self._reader = AnswerReader(bodiless)
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(data)
         return self._answer
@@ -127,55 +72,31 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:
+        if self._reader is None:
             # Nobody has asked: whatever this is, the next answer must not be taken for another's.
             self.close()
             return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as problem:
-            self._fail(Lost(f"no HTTP: {problem}"))
+            self._reader.feed(data)
+        except NoHttp as problem:
+            self._fail(Lost(str(problem)))
             self.close()
-
-    # -- what the parser calls --
-
-    def on_message_begin(self) -> None:
-        if self._answer is None:
-            self.close()  # more than was asked for
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._pairs.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self._bodiless and status >= 200:
-            self._answered()
-        names = {name.lower() for name, _ in self._pairs}
-        # Without either its body ends with the connection.
-        self._until_the_end = not names & {b"content-length", b"transfer-encoding"}
-
-    def on_body(self, body: bytes) -> None:
-        self._size += len(body)
-        if self._size > LARGEST_ANSWER:
-            self._fail(Lost(f"an answer of more than {LARGEST_ANSWER} bytes"))
-            self.close()
-        self._body.append(body)
-
-    def on_message_complete(self) -> None:
-        if self._parser.get_status_code() < 200:
-            self._pairs.clear()  # an interim answer: the real one follows
         else:
-            self._answered()
+            self._heard()
 
-    def _answered(self) -> None:
-        future, self._answer = self._answer, None
-        if not self._parser.should_keep_alive():
-            self.close()
-        if future is not None and not future.done():
-            future.set_result(Answer(self._parser.get_status_code(), self._pairs, b"".join(self._body)))
+    def _heard(self) -> None:
+        reader, future = self._reader, self._answer
+        if reader.answer is not None:
+            self._reader = self._answer = None
+            if reader.is_last:
+                self.close()
+            if not future.done():
+                future.set_result(reader.answer)
 
     def _fail(self, problem: Lost) -> None:
-        future, self._answer = self._answer, None
+        if self._reader is not None:
+            self._reader.stop()
+        future, self._reader, self._answer = self._answer, None, None
         if future is not None and not future.done():
             future.set_exception(problem)
 

@@ -3,7 +3,7 @@
 So a function stands alone behind the functions framework, and costs no Flask application behind our own server.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -32,6 +32,14 @@ class Headers(dict[str, str]):
             headers[name] = f"{dict.__getitem__(headers, name)}, {value}" if name in headers else value
         return headers
 
+    @classmethod
+    def of_bytes(cls, pairs: Sequence[tuple[bytes, bytes]]) -> "Headers":
+        """The same from bytes; hardly ever does anything come twice."""
+        headers = cls({name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs})
+        if len(headers) < len(pairs):
+            return cls.of((name.decode("latin-1"), value.decode("latin-1")) for name, value in pairs)
+        return headers
+
     def get(self, name: str, default: Any = None) -> Any:
         """The header, or `default`."""
         return dict.get(self, name.lower(), default)
@@ -47,6 +55,7 @@ class Request:
     body: bytes = b""
     query_string: str = ""
     admitted: bool = False  # the server has waited for what the function would wait for
+    is_ours: bool = False  # the server has seen that it comes from this installation
 
     @classmethod
     def of(cls, request: Any, largest: int) -> "Request":

@@ -60,7 +60,7 @@ def test_a_connection_that_was_idle_too_long_is_not_used_again(server, monkeypat
 
 
 def test_a_connection_that_was_just_used_is_used_again(server):
-    with pytest.raises(NoAnswer, match="RemoteDisconnected"):
+    with pytest.raises(NoAnswer, match="ConnectionError: closed by the other side"):
         statuses(server)
 
 
@@ -101,6 +101,26 @@ def test_a_connection_that_its_server_has_closed_meanwhile_is_not_used_again(ser
     assert 204 == kept.request("POST", server.address).status
     ((connection, _),) = kept._idle[next(iter(kept._idle))]
     # The end of the stream is there to be read: the server has hung up.
-    assert b"" == connection.sock.recv(1, socket.MSG_PEEK)
+    assert b"" == connection.recv(1, socket.MSG_PEEK)
 
     assert 204 == kept.request("POST", server.address).status
+
+
+def test_an_answer_without_a_length_ends_with_its_connection(server):
+    server.answer, server.waits = b"HTTP/1.1 200 OK\r\n\r\nall of it", False
+    assert (200, b"all of it") == (Connections(5, 5).request("GET", server.address)[0::2])
+
+
+@pytest.mark.parametrize(
+    "answer", [b"no HTTP\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx", b"HTTP/1.1 200 O"]
+)
+def test_what_is_no_answer_or_none_that_ends_is_none(server, answer):
+    server.answer, server.waits = answer, False
+    with pytest.raises(NoAnswer, match=f"{server.address}: "):
+        Connections(5, 5).request("POST", server.address)
+
+
+def test_a_header_that_would_be_two_is_not_sent(server):
+    with pytest.raises(NoAnswer, match="expected headers without line breaks"):
+        Connections(5, 5).request("POST", server.address, headers={"X-A": "1\r\nX-B: 2"})
+    assert [] == server.requests

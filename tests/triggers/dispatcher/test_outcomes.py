@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
+from functions.shared.request import Headers
 from tests.processes import run
 from triggers.calls import Done, Failed, Unavailable, outcome_of
-from triggers.http_client import Headers
 from triggers.retries import RetryPolicy, RetrySettings, pauses
 from triggers.topology import Topology
 from triggers.wire import checked
