@@ -195,7 +195,7 @@ def send_email(order_id: str, username: str, message: str) -> Asked:
 
 def events_sent(ids: list[str]) -> Asked:
     """The broker has taken these events of the outbox."""
-    return Asked(SENT, {"ids": ids})
+    return Asked(SENT, {"ids": " ".join(ids)})
 
 
 @cache

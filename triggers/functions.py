@@ -202,7 +202,8 @@ class Functions:
 
     async def _answer(self, handle: Handle, scope: Scope, receive: Receive) -> Answer:
         # A probe brings no token and no body; a stranger's nobody has to keep.
-        is_stranger = getattr(handle, "internal", False) and not installation.is_ours(authorization(scope))
+        is_internal = getattr(handle, "internal", False)
+        is_stranger = is_internal and not installation.is_ours(authorization(scope))
         try:
             body = b"" if is_stranger else await body_of(receive, getattr(handle, "largest", MOST_BODY))
         except BodyTooLarge:
@@ -210,6 +211,7 @@ class Functions:
         except BodyTooSlow:
             return TOO_SLOW
         request = request_of(scope, body)
+        request.is_ours = is_internal and not is_stranger
         if scope["path"].endswith(HEALTH) or not getattr(handle, "blocks", True):
             return handle(request)
         if (admit := getattr(handle, "admit", None)) and (refusal := await admit(request)):

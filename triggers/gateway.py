@@ -102,9 +102,13 @@ class Routes:
         # A path without placeholders goes before one with.
         routes.sort(key=lambda route: "{" in route[0])
         self._all = [(re.compile(expression(path)), function) for path, function in routes]
+        self._fixed = {path: self._matching(path) for path, _ in routes if "{" not in path}
 
     def of(self, path: str) -> dict[str, Function]:
         """The functions of a path by their methods."""
+        return self._fixed.get(path) or self._matching(path)
+
+    def _matching(self, path: str) -> dict[str, Function]:
         found: dict[str, Function] = {}
         for pattern, function in self._all:
             if pattern.fullmatch(path):

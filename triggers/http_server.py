@@ -97,13 +97,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of a head, or of a body."""
+        begins = self.is_idle and not self._head_size
         if self.is_idle:
-            if not self._head_size:
-                self._expect_head(HEAD_SECONDS)
             self._head_size += len(data)
         super().data_received(data)
         if self._head_size > self.largest_head:
             self._refuse(431, f"expected a head of at most {self.largest_head} bytes")
+        elif self._head_size and begins:
+            # Hardly any head comes in pieces: one that is here as a whole needs no timer.
+            self._expect_head(HEAD_SECONDS)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the answer is written."""

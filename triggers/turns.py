@@ -33,11 +33,10 @@ class Turn:
 
     def __init__(self, turns: "Turns"):
         self._turns = turns
-        self._timer = asyncio.get_running_loop().call_later(AT_WORK, self.end)
+        self.began = time.monotonic()
 
     def end(self) -> None:
         """Let the next one begin; only the first time counts."""
-        self._timer.cancel()
         self._turns.over(self)
 
 
@@ -46,27 +45,52 @@ class Turns:
 
     def __init__(self, at_a_time: int = 0):
         self._at_a_time = at_a_time
-        self._at_work: set[Turn] = set()
+        # In the order of their beginning.
+        self._at_work: dict[Turn, None] = {}
         # Since when, by the clock of time.monotonic(); the first has waited longest.
         self._waiting: dict[Waiting, float] = {}
+        self._looking: asyncio.TimerHandle | None = None
 
     def begin(self, who: Waiting) -> Turn | None:
         """A turn; or None, and `who` is woken when there is one."""
         if self._is_full():
             self._waiting.setdefault(who, time.monotonic())
+            self._look_later()
             return None
         turn = Turn(self)
-        self._at_work.add(turn)
+        self._at_work[turn] = None
         return turn
 
     def over(self, turn: Turn) -> None:
         """Give the place of this one to others."""
-        self._at_work.discard(turn)
+        self._at_work.pop(turn, None)
+        self._go_on()
+
+    def _go_on(self) -> None:
         while self._waiting and not self._is_full():
             self._next().wake()
 
     def _is_full(self) -> bool:
-        return 0 < self._at_a_time <= len(self._at_work)
+        if not 0 < self._at_a_time <= len(self._at_work):
+            return False
+        oldest = next(iter(self._at_work))
+        if time.monotonic() - oldest.began < AT_WORK:
+            return True
+        del self._at_work[oldest]
+        return self._is_full()
+
+    def _look_later(self) -> None:
+        """While somebody waits: the oldest call may be one that waits for something else."""
+        if self._looking is None:
+            oldest = next(iter(self._at_work))
+            seconds = oldest.began + AT_WORK - time.monotonic()
+            self._looking = asyncio.get_running_loop().call_later(max(0.0, seconds), self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        self._go_on()
+        if self._waiting:
+            self._look_later()
 
     def _next(self) -> Waiting:
         longest, since = next(iter(self._waiting.items()))

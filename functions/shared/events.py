@@ -134,8 +134,9 @@ def _checked(attributes: dict[str, Any], data: Any) -> CloudEvent:
         event = CloudEvent(named, data)
     except GenericException as problem:
         raise Unacceptable(f"expected a CloudEvent 1.0: {problem}") from None
+    known = event.get_attributes()
     for name in ("id", "source", "type"):
-        value = event.get(name)
+        value = known.get(name)
         if not isinstance(value, str) or not PLAIN.fullmatch(value):
             raise Unacceptable(
                 f"{name}: expected printable ASCII without blanks, quotes or percent signs, got {value!r:.{SHOWN}}"

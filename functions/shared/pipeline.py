@@ -7,7 +7,7 @@ See https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT
 
 import select
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pg8000.native
@@ -24,6 +24,7 @@ _HEAD = struct.Struct("!ci")
 _LENGTH = struct.Struct("!i")
 _COUNT = struct.Struct("!H")
 _NULL = _LENGTH.pack(-1)
+READ_AT_ONCE = 64 * 1024
 
 Execution = tuple[pg8000.native.PreparedStatement, dict[str, Any]]
 
@@ -75,23 +76,25 @@ class PipelinedConnection(pg8000.native.Connection):
 
     def _receive(self, contexts: Iterator[Context], last: Context) -> None:
         """Hand each answer to the statement that it is for; after an error the others have none."""
-        read, handlers = self._read_exactly(), self.message_types
-        context = next(contexts, last)
+        handlers, context = self.message_types, next(contexts, last)
+        data, at = self._some(), 0
         while True:
-            code, length = _HEAD.unpack(read(5))
-            handlers[code](read(length - 4), context)
+            start = at + _HEAD.size
+            code, length = _HEAD.unpack_from(data, at) if start <= len(data) else (b"", 0)
+            end = at + 1 + length
+            if not code or end > len(data):
+                data, at = data[at:] + self._some(), 0
+                continue
+            handlers[code](data[start:end], context)
+            at = end
             if code == COMMAND_COMPLETE:
                 context = next(contexts, context)
             elif code == READY_FOR_QUERY:
                 return
 
-    def _read_exactly(self) -> Callable[[int], bytes]:
-        read = self._sock.read
-
-        def exactly(size: int) -> bytes:
-            data = read(size)
-            if len(data) < size:
-                raise InterfaceError("the server closed the connection")
-            return data
-
-        return exactly
+    def _some(self) -> bytes:
+        """Whatever the server has sent meanwhile; after the last answer it says nothing that anybody waits for."""
+        data = self._sock.read1(READ_AT_ONCE)
+        if not data:
+            raise InterfaceError("the server closed the connection")
+        return data

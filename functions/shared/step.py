@@ -74,27 +74,28 @@ class Contract:
 
     def read(self, event: CloudEvent) -> BaseModel:
         """The event's data as this step's model. Raises events.Unacceptable."""
-        expected = self.takes.event_type
-        if event["type"] != expected:
-            raise events.Unacceptable(f"type: expected {expected}, got {event['type']}")
+        expected, attributes = self.takes.event_type, event.get_attributes()
+        if attributes["type"] != expected:
+            raise events.Unacceptable(f"type: expected {expected}, got {attributes['type']}")
         try:
             data = self.takes.model_validate(event.data)
         except ValidationError as problem:
-            raise events.Unacceptable(f"data of {event['id']}: {explain(problem, hide=('email',))}") from None
-        if event.get("subject") not in (None, data.subject):
-            got = str(event["subject"])[:80]
+            raise events.Unacceptable(f"data of {attributes['id']}: {explain(problem, hide=('email',))}") from None
+        if attributes.get("subject") not in (None, data.subject):
+            got = str(attributes["subject"])[:80]
             raise events.Unacceptable(f"subject: expected {data.subject} as in data, got {got}")
         event["subject"] = data.subject
         return data
 
     def follow(self, cause: CloudEvent, data: BaseModel) -> CloudEvent:
         """The event that comes next; its id is derived from its cause."""
+        attributes = cause.get_attributes()
         return events.make(
             type=data.event_type,
             source=self.source,
-            id=events.derived_id(cause["source"], cause["id"], data.event_type),
+            id=events.derived_id(attributes["source"], attributes["id"], data.event_type),
             subject=data.subject,
-            causation=cause["id"],
+            causation=attributes["id"],
             data=data.model_dump(by_alias=True, mode="python"),
         )
 
@@ -149,8 +150,9 @@ class _Run:
 
     def _span(self, event: CloudEvent, request: Request) -> AbstractContextManager[traces.Span]:
         """An event's own: of a batch each has its trace with it, one that is alone has it in the headers."""
-        parent = traces.extract(request.headers.get) or traces.extract(event.get)
-        facts = {"event.type": str(event["type"]), "event.id": str(event["id"]), "batch": len(self.arrived)}
+        attributes = event.get_attributes()
+        parent = traces.extract(request.headers.get) or traces.extract(attributes.get)
+        facts = {"event.type": attributes["type"], "event.id": attributes["id"], "batch": len(self.arrived)}
         return traces.span(self.name, parent, **facts)
 
     def _until_not_beaten(self, inputs: Sequence[BaseModel]) -> list[BaseModel | None]:
@@ -194,13 +196,14 @@ class _Run:
             self._log(event, "handled", next=None if reply else "nothing")
 
     def _log(self, event: CloudEvent, outcome: str, level: int = INFO, **fields: object) -> None:
+        attributes = event.get_attributes()
         log(
             "event",
             level=level,
             function=self.contract.source,
-            type=event["type"],
-            id=event["id"],
-            order=event.get("subject"),
+            type=attributes["type"],
+            id=attributes["id"],
+            order=attributes.get("subject"),
             ms=milliseconds_since(self.began),
             batch=len(self.arrived) if len(self.arrived) > 1 else None,
             outcome=outcome,

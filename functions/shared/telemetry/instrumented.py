@@ -99,6 +99,8 @@ def _strangers(
     """Whether a request is a stranger's, and what a stranger gets; without an answer nobody is one."""
 
     def is_stranger(arrived: Any) -> bool:
+        if isinstance(arrived, Request) and arrived.is_ours:
+            return False
         return not installation.is_ours(arrived.headers.get("Authorization"))
 
     def turn_away(request: Request) -> Answer:
