@@ -34,6 +34,16 @@ def test_a_connection_that_is_ended_in_the_middle_is_unavailable_and_nothing_was
         assert 1 == db.row("SELECT 1 AS one").one
 
 
+@pytest.mark.usefixtures("billing")
+@pytest.mark.parametrize("size", [0, 1, 500, 70_000])
+def test_an_answer_may_come_in_any_number_of_pieces(size):
+    with database.transaction() as db:
+        rows = db.rows(
+            "SELECT n, repeat('x', CAST(:size AS integer)) AS text FROM generate_series(1, 9) AS n", size=size
+        )
+    assert [(n, "x" * size) for n in range(1, 10)] == [(row.n, row.text) for row in rows]
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
