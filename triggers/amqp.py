@@ -22,7 +22,7 @@ from functions.shared.retry_policy import RECONNECT
 from functions.shared.settings import Settings
 from functions.shared.telemetry.logs import log
 from triggers.amqp_connection import Channel, Connection
-from triggers.amqp_frames import Delivered, Message
+from triggers.amqp_frames import DeliveredMessage, Message
 from triggers.amqp_stream import Services
 
 CONFIRM_SECONDS = 10.0
@@ -436,7 +436,7 @@ def _by_consumer(deliveries: Sequence[Delivery]) -> list[tuple[Consumer, list[in
     return [*tags.values()]
 
 
-def _delivered(take: Callable[[Delivery], None], consumer: Consumer, delivered: Delivered) -> None:
+def _delivered(take: Callable[[Delivery], None], consumer: Consumer, delivered: DeliveredMessage) -> None:
     consumer.delivered(delivered.tag)
     take(Delivery(consumer, delivered.tag, delivered.headers, delivered.content_type, delivered.body))
 

@@ -15,10 +15,10 @@ from pika.channel import Channel as PikaChannel
 
 from functions.shared.telemetry.logs import log
 from triggers import amqp_frames
-from triggers.amqp_frames import Confirmed, Delivered, Message
+from triggers.amqp_frames import Confirmed, DeliveredMessage, Message
 
 Confirm = Callable[[int, bool, str | None], None]
-Deliver = Callable[[Delivered], None]
+Deliver = Callable[[DeliveredMessage], None]
 
 
 class Channel(PikaChannel):
@@ -69,11 +69,11 @@ class Channel(PikaChannel):
 
     # -- what the connection has read --
 
-    def hear(self, frames: Confirmed | Delivered) -> bool:
+    def hear(self, frames: Confirmed | DeliveredMessage) -> bool:
         """Whether somebody here has taken this."""
         if not self.is_open:
             return False
-        if isinstance(frames, Delivered) and self._deliver:
+        if isinstance(frames, DeliveredMessage) and self._deliver:
             self._deliver(frames)
         elif isinstance(frames, Confirmed) and self._confirm:
             self._confirm(frames.tag, frames.multiple, None)
@@ -146,4 +146,4 @@ def _confirmed_otherwise(confirm: Confirm, frame: Any) -> None:
 
 def _delivered_otherwise(deliver: Deliver, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
     tag, headers, content_type = method.delivery_tag, properties.headers, properties.content_type
-    deliver(Delivered(channel.channel_number, tag, headers, content_type, body, 0))
+    deliver(DeliveredMessage(channel.channel_number, tag, headers, content_type, body, 0))

@@ -62,7 +62,7 @@ class Confirmed(NamedTuple):
     end: int
 
 
-class Delivered(NamedTuple):
+class DeliveredMessage(NamedTuple):
     """A whole message, in three frames that stand one after the other; `end`: after the last of them."""
 
     channel: int
@@ -96,7 +96,7 @@ def published(channel: int, message: Message, largest: int) -> bytes | None:
     )
 
 
-def read(data: bytes, at: int) -> Confirmed | Delivered | None:
+def read(data: bytes, at: int) -> Confirmed | DeliveredMessage | None:
     """What begins at `at`, when all of it is there."""
     try:
         kind, channel, size, group, method = _METHOD.unpack_from(data, at)
@@ -156,7 +156,7 @@ def _short(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
-def _delivered(data: bytes, at: int, channel: int, size: int) -> Delivered | None:
+def _delivered(data: bytes, at: int, channel: int, size: int) -> DeliveredMessage | None:
     header = at + _FRAME.size + size + 1
     kind, its_channel, size, _, _, length, which = _HEADER.unpack_from(data, header)
     body = header + _FRAME.size + size + 1
@@ -186,4 +186,4 @@ def _delivered(data: bytes, at: int, channel: int, size: int) -> Delivered | Non
         start = name_end + 1 + _SIZE.size
         at = start + size
         headers[name] = str(data[start:at], "utf-8")
-    return Delivered(channel, tag, headers, content_type, data[body + _FRAME.size : end - 1], end)
+    return DeliveredMessage(channel, tag, headers, content_type, data[body + _FRAME.size : end - 1], end)

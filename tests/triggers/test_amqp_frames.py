@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 
 from triggers import amqp_frames
-from triggers.amqp_frames import Confirmed, Delivered, Message
+from triggers.amqp_frames import Confirmed, DeliveredMessage, Message
 
 LARGEST = 1000
 MESSAGES = st.builds(
@@ -56,7 +56,7 @@ def test_an_acknowledgement_is_what_pika_would_write_and_is_read_as_one(multiple
 @given(st.integers(1, 65535), st.integers(1, 2**64 - 1), MESSAGES)
 def test_what_is_delivered_is_what_was_published(channel, tag, message):
     data = delivery(channel, tag, message)
-    expected = Delivered(channel, tag, message.headers, message.content_type, message.body, 1 + len(data))
+    expected = DeliveredMessage(channel, tag, message.headers, message.content_type, message.body, 1 + len(data))
     assert expected == amqp_frames.read(b"x" + data + b"y", 1)
 
 
