@@ -436,9 +436,9 @@ def _by_consumer(deliveries: Sequence[Delivery]) -> list[tuple[Consumer, list[in
     return [*tags.values()]
 
 
-def _delivered(take: Callable[[Delivery], None], consumer: Consumer, delivered: DeliveredMessage) -> None:
-    consumer.delivered(delivered.tag)
-    take(Delivery(consumer, delivered.tag, delivered.headers, delivered.content_type, delivered.body))
+def _delivered(take: Callable[[Delivery], None], consumer: Consumer, message: DeliveredMessage) -> None:
+    consumer.delivered(message.tag)
+    take(Delivery(consumer, message.tag, message.headers, message.content_type, message.body))
 
 
 def _ask(queues: Sequence[str], found: dict[str, int], answered: asyncio.Event, channel: Channel) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,11 +168,19 @@ def test_an_exchange_that_is_not_there_fails_the_publication_and_the_link_comes_
     assert 1 == queue.waiting
 
 
+@contextmanager
+def unheard(link: Link) -> Iterator[None]:
+    """What the broker says meanwhile is read later."""
+    link._connection._transport.pause_reading()
+    yield
+    link._connection._transport.resume_reading()
+
+
 def test_without_a_confirmation_in_time_it_is_not_confirmed(queue, monkeypatch):
     monkeypatch.setattr(amqp, "CONFIRM_SECONDS", 0.0)
 
     async def story(link: Link) -> None:
-        with pytest.raises(NotConfirmed, match="RabbitMQ did not confirm within 0 seconds"):
+        with unheard(link), pytest.raises(NotConfirmed, match="RabbitMQ did not confirm within 0 seconds"):
             await link.publish([queue.message()])
 
     linked(queue.url, story)
@@ -193,8 +202,9 @@ def test_an_outcome_is_heard_once_whatever_happens(queue, monkeypatch):
     heard: list[str | None] = []
 
     async def story(link: Link) -> None:
-        link.publish_then([queue.message()], heard.append)
-        await until(lambda: queue.waiting, "the message there, and its confirmation late")
+        with unheard(link):
+            link.publish_then([queue.message()], heard.append)
+            await until(lambda: queue.waiting and heard, "the message there, and its confirmation late")
         monkeypatch.setattr(amqp, "CONFIRM_SECONDS", 10.0)
         await link.publish([queue.message()])
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pika.adapters.base_connection import BaseConnection
 
-from tests.triggers.test_amqp import Queue, linked, queue, until
+from tests.triggers.test_amqp import Queue, linked, queue, unheard, until
 from triggers import amqp
 from triggers.amqp import Consumer, Delivery, Link, Subscription
 
@@ -62,17 +62,25 @@ def test_a_failure_when_a_publication_is_confirmed_brings_back_what_it_was_for(q
 def test_a_failure_when_a_confirmation_is_late_brings_back_what_it_was_for(queue, monkeypatch):
     monkeypatch.setattr(amqp, "CONFIRM_SECONDS", 0.0)
     taken: list[Delivery] = []
+    heard: list[str | None] = []
+
+    def fail(outcome: str | None) -> None:
+        heard.append(outcome)
+        raise RuntimeError("a bug")
 
     async def story(link: Link) -> None:
         queue.channel.basic_publish("", queue.name, b"a")
         await until(lambda: taken, "the delivery")
-        link.publish_then([queue.message("b")], failing_once(lambda _: None))
+        with unheard(link):
+            link.publish_then([queue.message("b")], fail)
+            await until(lambda: heard, "the confirmation late")
         monkeypatch.setattr(amqp, "CONFIRM_SECONDS", 10.0)
         await until(lambda: [one.body for one in taken].count(b"a") == 2, "the delivery again")
         link.acknowledge(taken[1:])
         await works(link, queue)
 
     linked(queue.url, story, Subscription(queue.name, taken.append))
+    assert "did not confirm" in heard[0]
 
 
 def test_a_failure_when_the_connection_is_lost_keeps_nobody_else_from_hearing_it(queue):
