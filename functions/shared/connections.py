@@ -44,12 +44,13 @@ class Connections:
             connection = self._kept(idle) or self._opened(target)
         except (OSError, ValueError) as problem:
             raise NoAnswer(f"{url}: {problem}") from problem
+        reader = AnswerReader(bodiless=method == "HEAD")
         try:
-            answer, is_last = _answered(connection, request, AnswerReader(bodiless=method == "HEAD"))
+            answer = _answered(connection, request, reader)
         except (OSError, NoHttp) as problem:
             connection.close()
             raise NoAnswer(f"{url}: {type(problem).__name__}: {problem}") from problem
-        if is_last:
+        if reader.is_last:
             connection.close()
         else:
             idle.append((connection, time.monotonic()))
@@ -76,19 +77,18 @@ class Connections:
         return connection
 
 
-def _answered(connection: socket.socket, request: bytes, reader: AnswerReader) -> tuple[Answer, bool]:
-    """The answer, and whether it is the connection's last. Raises OSError and NoHttp."""
+def _answered(connection: socket.socket, request: bytes, reader: AnswerReader) -> Answer:
+    """The answer to a request. Raises OSError and NoHttp."""
     try:
         connection.sendall(request)
         while reader.answer is None:
             if data := connection.recv(READ_AT_ONCE):
                 reader.feed(data)
-            else:
-                reader.end()
-                if reader.answer is None:
-                    raise ConnectionError("closed by the other side")
-                return reader.answer, True
-        return reader.answer, reader.is_last
+                continue
+            reader.end()
+            if reader.answer is None:
+                raise ConnectionError("closed by the other side")
+        return reader.answer
     finally:
         reader.stop()
 
