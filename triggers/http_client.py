@@ -4,13 +4,11 @@ What is ours is the bookkeeping of connections. Nothing is retried here: whoever
 """
 
 import asyncio
-import ssl
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 
-from functions.shared.http_messages import Answer, AnswerReader, NoHttp, Target, head, target_of
+from functions.shared.http_messages import Answer, AnswerReader, NoHttp, Target, head, target_of, tls
 
 CONNECT_SECONDS = 2.0
 # A function behind the framework's own server loses a request that comes in the moment in which it closes the
@@ -28,10 +26,6 @@ class Lost(Exception):
 
 class TimedOut(Lost):
     """No answer came in time."""
-
-
-# Reading the system's certificates takes long: once for all connections.
-_tls = cache(ssl.create_default_context)
 
 
 class _Connection(asyncio.Protocol):
@@ -143,11 +137,11 @@ class HttpClient:
 
     async def _opened(self, target: Target, host: _Host) -> _Connection:
         loop = asyncio.get_running_loop()
-        tls = _tls() if target.tls else None
+        context = tls() if target.tls else None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 made = await loop.create_connection(
-                    lambda: _Connection(host.forget), target.host, target.port, ssl=tls
+                    lambda: _Connection(host.forget), target.host, target.port, ssl=context
                 )
         except TimeoutError:
             raise NotReached(f"no connection to {target.authority} within {CONNECT_SECONDS:g} s") from None

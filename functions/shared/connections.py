@@ -9,10 +9,9 @@ import socket
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from functions.shared.http_messages import Answer, AnswerReader, NoHttp, Target, head, target_of
+from functions.shared.http_messages import Answer, AnswerReader, NoHttp, Target, head, target_of, tls
 
 LONGEST_IDLE = 1.0
 READ_AT_ONCE = 64 * 1024
@@ -72,7 +71,7 @@ class Connections:
         # What is written goes at once: there is nothing that could go along with it.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if target.tls:
-            connection = _tls().wrap_socket(connection, server_hostname=target.host)
+            connection = tls().wrap_socket(connection, server_hostname=target.host)
         connection.settimeout(self._read_seconds)
         return connection
 
@@ -98,11 +97,3 @@ def _is_dropped(connection: socket.socket) -> bool:
     waiting = select.poll()
     waiting.register(connection, select.POLLIN)
     return bool(waiting.poll(0))
-
-
-@cache
-def _tls() -> Any:
-    # Reading the system's certificates takes long: once for all connections, and only where there is TLS.
-    import ssl
-
-    return ssl.create_default_context()

@@ -7,12 +7,15 @@ The parser is llhttp, that of Node.js, by way of httptools; connections are for 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import httptools
 
 from functions.shared.request import Headers
+
+if TYPE_CHECKING:
+    import ssl
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 
@@ -56,6 +59,15 @@ class Target:
 
 
 target_of = cache(Target.of)
+
+
+@cache
+def tls() -> "ssl.SSLContext":
+    """How a server's certificate is checked."""
+    # Reading the system's certificates takes long: once for all connections, and only where there is TLS.
+    import ssl
+
+    return ssl.create_default_context()
 
 
 def head(method: str, target: Target, path: str, headers: Iterable[tuple[str, str]], length: int) -> bytes:
