@@ -247,19 +247,20 @@ class _Pool:
 pool = _Pool()
 
 
-@contextmanager
-def autocommit() -> Iterator[Database]:
+class autocommit:
     """A connection on which each statement is a transaction of its own: what it did stays done.
 
     Raises Unavailable, Conflict or Refused, from the statements.
     """
-    database = pool.take()
-    try:
-        yield database
-        actions = database.committed()
-    finally:
-        pool.give_back(database)
-    _do(actions)
+
+    def __enter__(self) -> Database:
+        self._database = pool.take()
+        return self._database
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        actions = [] if kind else self._database.committed()
+        pool.give_back(self._database)
+        _do(actions)
 
 
 @contextmanager
