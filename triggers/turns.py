@@ -71,13 +71,15 @@ class Turns:
             self._next().wake()
 
     def _is_full(self) -> bool:
-        if not 0 < self._at_a_time <= len(self._at_work):
-            return False
-        oldest = next(iter(self._at_work))
-        if time.monotonic() - oldest.began < AT_WORK:
-            return True
-        del self._at_work[oldest]
-        return self._is_full()
+        self._forget_who_hangs()
+        return 0 < self._at_a_time <= len(self._at_work)
+
+    def _forget_who_hangs(self) -> None:
+        while self._at_work:
+            oldest = next(iter(self._at_work))
+            if time.monotonic() - oldest.began < AT_WORK:
+                return
+            del self._at_work[oldest]
 
     def _look_later(self) -> None:
         """While somebody waits: the oldest call may be one that waits for something else."""
