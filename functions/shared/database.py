@@ -253,6 +253,8 @@ class autocommit:
     Raises Unavailable, Conflict or Refused, from the statements.
     """
 
+    # Not a generator, as `transaction` is: each event that comes alone goes through here, in two calls and not six.
+
     def __enter__(self) -> Database:
         self._database = pool.take()
         return self._database

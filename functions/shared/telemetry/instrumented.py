@@ -67,11 +67,8 @@ def instrumented(
             seconds(outcome).observe(time.perf_counter() - began)
 
     def work(request: Request) -> Answer:
-        busy.inc()
-        try:
+        with busy.track_inprogress():
             return handle(request)
-        finally:
-            busy.dec()
 
     def refuse(request: Request) -> Answer:
         return count(too_large or _too_large, request)
