@@ -16,13 +16,14 @@ from pathlib import Path
 import functions_framework
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from Cryptodome.PublicKey import RSA
 
 from functions.auth import tokens
 from functions.order import outbox
 from functions.order.sender import Sender
 from functions.shared import bearer, call, installation, revocations
 from functions.shared import database as connections
+from functions.shared.rs256 import key_of
 from functions.shared.settings import read
 from functions.shared.telemetry.logs import JsonLine, log
 from tests.fakes import FakeFunction
@@ -239,15 +240,15 @@ def _forget_what_was_read() -> None:
 
 
 @pytest.fixture(scope="session")
-def foreign_key() -> RSAPrivateKey:
+def foreign_key() -> RSA.RsaKey:
     """A private key that is not ours."""
-    return generate_private_key(65537, 2048)
+    return RSA.generate(2048)
 
 
 @pytest.fixture(scope="session")
 def signed(private_key: str) -> Callable[..., str]:
     """Sign claims as auth does; what is not said is good."""
-    public = jwt.algorithms.RSAAlgorithm("").prepare_key(private_key).public_key()
+    public = key_of(private_key).public_key()
 
     def sign(key: object = private_key, **changes: object) -> str:
         now = int(time.time())

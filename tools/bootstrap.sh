@@ -94,6 +94,8 @@ wanted() {
     if lacks_environment && ! has_venv "$1"; then venv_package "$1"; fi
     has_postgres || echo postgresql
     has_rabbitmq || echo rabbitmq-server
+    # Tests make a certificate with it, and check signatures.
+    command -v openssl >/dev/null || echo openssl
 }
 
 make_environment() {

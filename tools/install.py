@@ -68,20 +68,16 @@ def write_deployment(directory: Path, database: str) -> Path:
 
 
 def _private_key(_: Path) -> str:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
+    from Cryptodome.PublicKey import RSA
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    encryption = serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()
+    return RSA.generate(2048).export_key(pkcs=8).decode() + "\n"
 
 
 def _public_key(directory: Path) -> str:
-    from cryptography.hazmat.primitives import serialization
+    from Cryptodome.PublicKey import RSA
 
-    key = serialization.load_pem_private_key((directory / "jwt-private.pem").read_bytes(), password=None)
-    form = serialization.PublicFormat.SubjectPublicKeyInfo
-    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+    key = RSA.import_key((directory / "jwt-private.pem").read_text())
+    return key.public_key().export_key().decode() + "\n"
 
 
 # The imports above are late because a start that finds everything in place does without them.

@@ -14,6 +14,8 @@ gc.disable()
 # pydantic looks for plugins in the metadata of every package that is installed. None is among ours; who has one
 # names it here or sets the variable to anything else.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+# Time zones are tzdata's. Where the system has its own is written in a file with all of the interpreter's settings.
+os.environ.setdefault("PYTHONTZPATH", "")
 
 from pathlib import Path
 

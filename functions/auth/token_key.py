@@ -1,7 +1,5 @@
 """The public key for clients that check tokens themselves; jwks.py gives all keys."""
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from functions.shared.bearer import KeySettings, public_keys
 from functions.shared.rest import rest
 from functions.shared.settings import require
@@ -14,4 +12,4 @@ require(KeySettings)
 def token_key() -> TokenKey:
     """The first of JWT_PUBLIC_KEY: while keys are changed, that is the one that signs."""
     key = next(iter(public_keys().values()))
-    return TokenKey(value=key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    return TokenKey(value=key.export_key().decode() + "\n")

@@ -12,7 +12,7 @@ from functions.shared.settings import Misconfigured, Settings, read
 from schemas.auth import Tokens
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from Cryptodome.PublicKey.RSA import RsaKey
 
 CLIENT = "USER_CLIENT_APP"
 SCOPE = ("read", "write")
@@ -36,11 +36,14 @@ class TokenSettings(LifetimeSettings):
 
 
 @cache
-def _signing_key() -> "tuple[RSAPrivateKey, str]":
+def _signing_key() -> "tuple[RsaKey, str]":
     # Here and below: as in bearer.py, loaded by the first token.
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from functions.shared.rs256 import key_of
 
-    key = load_pem_private_key(read(TokenSettings).jwt_private_key.encode(), password=None)
+    try:
+        key = key_of(read(TokenSettings).jwt_private_key)
+    except ValueError as problem:
+        raise Misconfigured(f"JWT_PRIVATE_KEY: {problem}") from None
     name = key_id(key.public_key())
     if name not in public_keys():
         raise Misconfigured("JWT_PRIVATE_KEY: its public key is not in JWT_PUBLIC_KEY, no token would be good")

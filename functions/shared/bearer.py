@@ -1,6 +1,6 @@
 """Who calls: the bearer token of a request, checked with public keys and auth's list of what was revoked.
 
-PyJWT and cryptography are loaded by the first token, not by a function's start, of which they were a tenth.
+PyJWT and what checks a signature are loaded by the first token, not by a function's start.
 """
 
 import base64
@@ -15,10 +15,10 @@ from functions.shared.answers import Answer, json_answer
 from functions.shared.caller import Caller
 from functions.shared.request import Request
 from functions.shared.revocations import revocations
-from functions.shared.settings import PUBLIC, Settings, read
+from functions.shared.settings import PUBLIC, Misconfigured, Settings, read
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from Cryptodome.PublicKey.RSA import RsaKey
 
 END = "-----END PUBLIC KEY-----"
 
@@ -26,7 +26,7 @@ END = "-----END PUBLIC KEY-----"
 class KeySettings(Settings):
     """One or more PEM public keys, one after the other: while keys are changed, old and new are good."""
 
-    later = ("jwt",)
+    later = ("functions.shared.rs256",)
     jwt_public_key: str = Field(
         pattern=END, description="PEM public key(s) that tokens are checked with", json_schema_extra=PUBLIC
     )
@@ -53,21 +53,22 @@ class Expired(Unauthorized):
         super().__init__("invalid_token", "Access token expired")
 
 
-def key_id(key: "RSAPublicKey") -> str:
-    """A key's name, derived from the key itself."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def key_id(key: "RsaKey") -> str:
+    """A public key's name, derived from the key itself: of the DER of its SubjectPublicKeyInfo."""
+    der = key.export_key("DER")
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()[:12]).decode()
 
 
 @cache
-def public_keys() -> "dict[str, RSAPublicKey]":
-    """The public keys by their ids, as the setting JWT_PUBLIC_KEY lists them."""
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+def public_keys() -> "dict[str, RsaKey]":
+    """The public keys by their ids, as the setting JWT_PUBLIC_KEY lists them. Raises Misconfigured."""
+    from functions.shared.rs256 import key_of
 
     pems = read(KeySettings).jwt_public_key.split(END)[:-1]
-    keys = (load_pem_public_key((pem.strip() + "\n" + END + "\n").encode()) for pem in pems)
+    try:
+        keys = [key_of(pem.strip() + "\n" + END) for pem in pems]
+    except ValueError as problem:
+        raise Misconfigured(f"JWT_PUBLIC_KEY: {problem}") from None
     return {key_id(key): key for key in keys}
 
 

@@ -187,7 +187,7 @@ def _route(function: Callable, method: str, paths: tuple[str, ...], *rest_of_it:
 def _needed_settings(route: Route) -> list[type]:
     needed = [DatabaseSettings] if Database in route.parameters.values() else []
     if route.caller in ROLES:
-        # Only here: a function that no bearer calls must not pay for loading cryptography.
+        # Only here: a function that no bearer calls must not pay for what checks one.
         from functions.shared.bearer import KeySettings
         from functions.shared.revocations import RevocationSettings
 

@@ -9,10 +9,10 @@ import uuid
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from Cryptodome.PublicKey import RSA
 
 from functions.shared import bearer
+from functions.shared.rs256 import RS256
 from tests.clients import API, claims_in
 from tests.security.methods import Method, methods
 from tests.system import TOKEN
@@ -45,7 +45,7 @@ def attacks(signed, secrets, foreign_key) -> dict[str, str]:
     good = signed()
     head, body, signature = good.split(".")
     kid = jwt.get_unverified_header(good)["kid"]
-    foreign_jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(foreign_key.public_key()))
+    foreign_jwk = RS256.to_jwk(foreign_key.public_key(), as_dict=True)
     claims = claims_in(good)
     sign = lambda **headers: jwt.encode(claims, foreign_key, "RS256", headers=headers)  # noqa: E731
     return {
@@ -103,9 +103,8 @@ def test_every_method_says_who_may_call_it():
 @pytest.fixture(scope="module")
 def next_key() -> tuple[str, str]:
     """The key that comes after: private and public PEM."""
-    key = generate_private_key(65537, 2048)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return private, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    key = RSA.generate(2048)
+    return key.export_key(pkcs=8).decode() + "\n", key.public_key().export_key().decode() + "\n"
 
 
 def test_keys_change_without_a_logout(started_alone, secrets, next_key, new_user):

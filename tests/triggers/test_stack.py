@@ -185,7 +185,7 @@ def imported_by(source):
 def test_a_step_starts_without_what_it_does_not_use(entry):
     loaded = imported_by(entry.function.source)
 
-    assert not loaded & {"jwt", "cryptography", "argon2", "pika", "yaml", "uvicorn", "greenlet", "flask", "cronsim"}
+    assert not loaded & {"jwt", "Cryptodome", "argon2", "pika", "yaml", "uvicorn", "greenlet", "flask", "cronsim"}
 
 
 def test_keys_are_listed_without_hashing_passwords():
@@ -193,4 +193,4 @@ def test_keys_are_listed_without_hashing_passwords():
 
 
 def test_an_internal_method_starts_without_the_keys_of_tokens():
-    assert not imported_by("functions/billing/internal_add.py") & {"jwt", "cryptography", "argon2", "pika"}
+    assert not imported_by("functions/billing/internal_add.py") & {"jwt", "Cryptodome", "argon2", "pika"}

@@ -5,7 +5,6 @@ The servers too: what is imported here is in memory once, and not once in each o
 
 import gc
 
-import jwt  # noqa: F401
 import uvloop  # noqa: F401
 from pydantic import BaseModel
 
@@ -14,6 +13,7 @@ import functions.shared.call
 import functions.shared.cron
 import functions.shared.pipeline
 import functions.shared.rest
+import functions.shared.rs256
 import functions.shared.step  # noqa: F401
 import schemas.events
 import schemas.order  # noqa: F401

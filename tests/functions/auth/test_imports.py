@@ -15,9 +15,9 @@ import pytest
         ("user_find", ["argon2", "urllib3", "functions.auth.tokens"]),
         ("user_edit", ["argon2", "urllib3", "functions.auth.tokens"]),
         ("users_list", ["argon2", "urllib3", "functions.auth.tokens"]),
-        ("registration", ["jwt", "cryptography", "functions.auth.tokens"]),
-        ("finish_registrations", ["argon2", "jwt", "cryptography"]),
-        ("purge", ["argon2", "jwt", "cryptography", "urllib3"]),
+        ("registration", ["jwt", "Cryptodome", "functions.auth.tokens"]),
+        ("finish_registrations", ["argon2", "jwt", "Cryptodome"]),
+        ("purge", ["argon2", "jwt", "Cryptodome", "urllib3"]),
         ("set_password", ["urllib3", "functions.auth.tokens"]),
     ],
 )

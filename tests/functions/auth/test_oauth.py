@@ -5,6 +5,7 @@ import time
 import jwt
 import pytest
 
+from functions.shared.rs256 import RS256
 from tests.clients import FORM, claims_in
 
 
@@ -132,5 +133,5 @@ def test_the_key_set_holds_the_key_that_a_token_names(gateway, register, log_in)
     assert [list(key) for key in answer.json["keys"]] == [["kty", "use", "alg", "kid", "n", "e"]] * len(
         answer.json["keys"]
     )
-    key = jwt.PyJWKSet.from_dict(answer.json)[jwt.get_unverified_header(token)["kid"]]
-    assert jwt.decode(token, key, ["RS256"])
+    (key,) = [key for key in answer.json["keys"] if key["kid"] == jwt.get_unverified_header(token)["kid"]]
+    assert jwt.decode(token, RS256.from_jwk(key), ["RS256"])

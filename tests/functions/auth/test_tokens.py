@@ -5,7 +5,6 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from functions.auth import passwords
 from tests.clients import API, JWT, claims_in, without
@@ -179,6 +178,5 @@ def test_an_expired_refresh_token_brings_nothing(signed, refresh):
 
 def test_keys_that_do_not_fit_together_are_noticed_before_a_token_goes_out(alone, register, foreign_key):
     facts = register()
-    pem = foreign_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    client = alone("issue_token", JWT_PRIVATE_KEY=pem)
+    client = alone("issue_token", JWT_PRIVATE_KEY=foreign_key.export_key(pkcs=8).decode())
     assert client.post(f"{API}/auth/token", json=facts).status_code == 500

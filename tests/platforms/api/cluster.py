@@ -15,8 +15,7 @@ from typing import Any
 
 import urllib3
 import yaml
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from Cryptodome.PublicKey import RSA
 
 from tests.platforms import programs
 from tools.local.children import Child
@@ -144,8 +143,7 @@ class Cluster:
             return False
 
     def _write_credentials(self) -> None:
-        key = generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (self.directory / "service-account.key").write_bytes(key)
+        (self.directory / "service-account.key").write_bytes(RSA.generate(2048).export_key())
         (self.directory / "tokens.csv").write_text(f"{TOKEN},admin,admin,system:masters\n")
         server = {"server": self.url, "certificate-authority": str(self.certificate)}
         # What names no namespace of its own lands in "default", where a test finds it.
