@@ -175,6 +175,11 @@ def test_two_nodes_run_side_by_side(rabbitmq: RabbitMQ, folder: Path):
     assert not processes_of(other)
 
 
+def test_free_port_is_another_one_each_time(monkeypatch):
+    monkeypatch.setenv("FREE_PORTS", "20000-20199")
+    assert len({free_port() for _ in range(50)}) == 50
+
+
 def test_free_port_is_below_those_of_outgoing_connections():
     port = free_port()
     assert is_free(port)

@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -44,15 +45,20 @@ def require_free(port: int, purpose: str, variable: str, patience: float = 0) ->
         )
 
 
+_given: deque[int] = deque(maxlen=100)
+
+
 def free_port() -> int:
     """A port for a test's server, below those that outgoing connections take theirs from.
 
     A server that waits among those can find its port taken by a client, even by one that looks for it. FREE_PORTS
-    names another range, so that two that run at once do not choose the same.
+    names another range, so that two that run at once do not choose the same. A process takes a while until it listens
+    on its own: what was given lately is not given again.
     """
     first, last = map(int, os.environ.get("FREE_PORTS", "20000-24999").split("-"))
-    while not is_free(port := first + secrets.randbelow(last - first + 1)):
+    while (port := first + secrets.randbelow(last - first + 1)) in _given or not is_free(port):
         pass
+    _given.append(port)
     return port
 
 

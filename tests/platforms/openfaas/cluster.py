@@ -11,14 +11,14 @@ import pika
 import urllib3
 import yaml
 
-from tests.platforms.openfaas.provider import Provider, own_port
+from tests.platforms.openfaas.provider import Provider
 from tests.platforms.programs import find
 from tests.processes import trigger
 from tests.system import OURS, QUICKLY, Http, Rows, eventually
 from tools.local import children
 from tools.local.children import Child
 from tools.local.environment import ROOT, passed_on
-from tools.local.processes import is_free, wait_until
+from tools.local.processes import free_port, is_free, wait_until
 from tools.local.rabbitmq import RabbitMQ
 from tools.private_files import write_private
 from tools.role_url import role_url
@@ -84,7 +84,7 @@ class OpenFaaS:
         for name, text in _secrets(secrets, database).items():
             write_private(self.secrets / name, text)
         self.sql, self.exchange = Rows(database), f"openfaas.{profile.name}"
-        self.broker, self.gateway = (Http(f"http://127.0.0.1:{own_port()}", sent) for sent in (OURS, {}))
+        self.broker, self.gateway = (Http(f"http://127.0.0.1:{free_port()}", sent) for sent in (OURS, {}))
         self.openfaas = Http(GATEWAY)
         limits = {"most": profile.most, "sleepy": profile.from_zero}
         self.provider = Provider(directory / "provider", profile.layout, (USER, PASSWORD), **limits)

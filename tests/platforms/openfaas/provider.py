@@ -56,17 +56,6 @@ RULES = Map(
 )
 
 
-_given: set[int] = set()
-
-
-def own_port() -> int:
-    """A port that was given to nobody here before: a process takes a while until it listens on its own."""
-    while (port := free_port()) in _given:
-        pass
-    _given.add(port)
-    return port
-
-
 class Deployed:
     """One deployment and the processes that are its replicas."""
 
@@ -86,7 +75,7 @@ class Deployed:
         return surplus
 
     def _replica(self) -> Child:
-        port = own_port()
+        port = free_port()
         name = self.spec["service"]
         environment = OF_THE_IMAGE | {"PORT": str(port)} | self.environment
         log = self.directory / f"{name}.log"
@@ -149,7 +138,7 @@ class Provider:
         self.deployed: dict[str, Deployed] = {}
         self.calls: list[tuple[str, str, dict[str, str]]] = []
         self.prometheus_answers = True
-        self.port = own_port()
+        self.port = free_port()
         self._lock = threading.RLock()
         self._pool = urllib3.PoolManager(num_pools=100, maxsize=32, retries=False, timeout=60)
         directory.mkdir(parents=True, exist_ok=True)
