@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from functions.auth import passwords
+from functions.shared import bearer
+from functions.shared.settings import Misconfigured
 from tests.clients import API, JWT, claims_in, without
 from tests.system import eventually
 
@@ -180,3 +182,18 @@ def test_keys_that_do_not_fit_together_are_noticed_before_a_token_goes_out(alone
     facts = register()
     client = alone("issue_token", JWT_PRIVATE_KEY=foreign_key.export_key(pkcs=8).decode())
     assert client.post(f"{API}/auth/token", json=facts).status_code == 500
+
+
+NO_KEY = "-----BEGIN {0} KEY-----\nbm8ga2V5\n-----END {0} KEY-----\n"
+
+
+def test_a_public_key_that_is_none_is_named(settings):
+    settings(JWT_PUBLIC_KEY=NO_KEY.format("PUBLIC"))
+    with pytest.raises(Misconfigured, match="JWT_PUBLIC_KEY: expected an RSA key as PEM"):
+        bearer.public_keys()
+
+
+def test_a_private_key_that_is_none_is_named(alone, register, caplog):
+    client = alone("issue_token", JWT_PRIVATE_KEY=NO_KEY.format("PRIVATE"))
+    assert client.post(f"{API}/auth/token", json=register()).status_code == 500
+    assert "JWT_PRIVATE_KEY: expected an RSA key as PEM" in caplog.text
