@@ -6,10 +6,13 @@ from functions.shared.database import transaction
 from functions.shared.settings import CallSettings
 
 TAKE_UP = """
+    WITH due AS MATERIALIZED (
+        SELECT id FROM users
+         WHERE confirmed_at IS NULL AND deleted_at IS NULL AND resume_at <= now()
+         ORDER BY resume_at LIMIT 50 FOR UPDATE SKIP LOCKED
+    )
     UPDATE users SET resume_at = now() + interval '15 seconds'
-     WHERE id IN (SELECT id FROM users
-                   WHERE confirmed_at IS NULL AND deleted_at IS NULL AND resume_at <= now()
-                   ORDER BY resume_at LIMIT 50 FOR UPDATE SKIP LOCKED)
+     WHERE id IN (SELECT id FROM due)
     RETURNING id, username
 """
 

@@ -4,17 +4,19 @@ from functions.shared import retention
 from functions.shared.cron import scheduled
 
 FORGET = """
-    DELETE FROM logins
-     WHERE id IN (SELECT id FROM logins WHERE expires_at < now() - interval '1 day'
-                   ORDER BY expires_at LIMIT :batch FOR UPDATE SKIP LOCKED)
-    RETURNING id
+    WITH old AS MATERIALIZED (
+        SELECT id FROM logins WHERE expires_at < now() - interval '1 day'
+         ORDER BY expires_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM logins WHERE id IN (SELECT id FROM old) RETURNING id
 """
 
 FORGET_ATTEMPTS = """
-    DELETE FROM login_attempts
-     WHERE subject IN (SELECT subject FROM login_attempts WHERE since < now() - interval '1 day'
-                        ORDER BY since LIMIT :batch FOR UPDATE SKIP LOCKED)
-    RETURNING subject
+    WITH old AS MATERIALIZED (
+        SELECT subject FROM login_attempts WHERE since < now() - interval '1 day'
+         ORDER BY since LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM login_attempts WHERE subject IN (SELECT subject FROM old) RETURNING subject
 """
 
 

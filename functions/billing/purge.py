@@ -7,12 +7,12 @@ from functions.shared.cron import scheduled
 from functions.shared.settings import Settings, read
 
 FORGET = """
-    DELETE FROM idempotency_keys
-     WHERE (caller, key) IN (
-               SELECT caller, key FROM idempotency_keys
-                WHERE kept_at < now() - make_interval(secs => CAST(:hours AS double precision) * 3600)
-                ORDER BY kept_at LIMIT :batch FOR UPDATE SKIP LOCKED)
-    RETURNING key
+    WITH old AS MATERIALIZED (
+        SELECT caller, key FROM idempotency_keys
+         WHERE kept_at < now() - make_interval(secs => CAST(:hours AS double precision) * 3600)
+         ORDER BY kept_at LIMIT :batch FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM idempotency_keys WHERE (caller, key) IN (SELECT caller, key FROM old) RETURNING key
 """
 
 
