@@ -23,7 +23,7 @@ import click
 import pika
 from pika.channel import Channel
 
-from functions.shared.database import Database
+from functions.shared.database import Connection
 from tools import bench_beside
 from tools import bench_chain as chain
 from tools.bench.orders import Book, Outcome, Supplies
@@ -90,7 +90,7 @@ class Loop:
     """The broker's connection with everything that waits; `ended` is called for each order that has ended."""
 
     url: str
-    database: Database
+    database: Connection
     ended: Callable[[str], None] = lambda _: None
     waiting: dict[str, deque] = field(default_factory=lambda: {name: deque() for name in (ACCEPT, *STEPS, SENT)})
     unconfirmed: dict[int, Callable[[], None]] = field(default_factory=dict)
@@ -305,7 +305,7 @@ def measured(scenario: str, url: str, target: Target, orders: Iterator[dict[str,
     """Play one scenario in a database of its own."""
     pids = {target.processes["PostgreSQL"]: "PostgreSQL", target.processes["RabbitMQ"]: "RabbitMQ"}
     pids[os.getpid()] = "loop"
-    with closing(Database(url)) as database:
+    with closing(Connection(url)) as database:
         clients = Clients(Loop(target.environment.amqp, database), orders, at_once)
         before = cpu_ms(pids)
         clients.loop.run(clients.begin)

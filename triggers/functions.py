@@ -11,10 +11,11 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from functions.shared import installation, later, settings
 from functions.shared.answers import RETRY_AFTER, Answer, json_answer
@@ -34,6 +35,7 @@ from triggers.asgi import (
     send_answer,
 )
 from triggers.garbage import keep_what_is_loaded
+from triggers.grouped import Grouped
 
 MOUNTED = "/function/"
 HEALTH = "/_/health"
@@ -42,6 +44,7 @@ LONGEST_QUEUE = 2.0
 LONGEST_WAIT = 3.0
 BEHIND = json_answer({"error": "too many requests wait already"}, 503, RETRY_AFTER)
 Handle = Callable[[Request], Answer]
+T = TypeVar("T")
 
 
 def loaded(source: str, target: str, root: Path) -> Handle:
@@ -111,17 +114,21 @@ class Threads:
 
     async def answer(self, handle: Handle, request: Request) -> Answer:
         """Have a thread answer. Raises Behind, and what `handle` raises."""
+        return await self.call(partial(handle, request))
+
+    async def call(self, answering: Callable[[], T]) -> T:
+        """Have a thread call it. Raises Behind, and what it raises."""
         if self._is_behind():
             raise Behind
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Answer] = loop.create_future()
+        answered: asyncio.Future[T] = loop.create_future()
         waiting = _Waiting(answered)
 
         def work() -> None:
             if not waiting.claim():
                 return
             try:
-                settle, what = answered.set_result, handle(request)
+                settle, what = answered.set_result, answering()
             except BaseException as problem:
                 settle, what = answered.set_exception, problem
             loop.call_soon_threadsafe(_settle, answered, settle, what)
@@ -167,7 +174,9 @@ class Functions:
 
     def __init__(self, threads: int, alone: Handle | None = None, mounted: Mapping[str, Handle] | None = None):
         self._alone, self._mounted = alone, dict(mounted or {})
-        self._threads = {id(handle): Threads(threads) for handle in (alone, *self._mounted.values()) if handle}
+        self._in_threads = {
+            id(handle): _in_threads(handle, threads) for handle in (alone, *self._mounted.values()) if handle
+        }
         self._has_answered = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,9 +226,16 @@ class Functions:
         if (admit := getattr(handle, "admit", None)) and (refusal := await admit(request)):
             return refusal
         try:
-            return await self._threads[id(handle)].answer(handle, request)
+            return await self._in_threads[id(handle)](request)
         except Behind:
             return handle.busy(request) if hasattr(handle, "busy") else BEHIND
+
+
+def _in_threads(handle: Handle, most: int) -> Callable[[Request], Awaitable[Answer]]:
+    threads = Threads(most)
+    if getattr(handle, "grouped", False):
+        return Grouped(handle, threads.call).answer
+    return partial(threads.answer, handle)
 
 
 def _load_the_rest() -> None:

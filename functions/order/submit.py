@@ -63,7 +63,14 @@ class SubmitSettings(Settings):
 require(SubmitSettings, AdmissionSettings, SagaSettings, BrokerSettings, InstallationSettings)
 
 
-@rest("POST", "/ui-api-service/api/v1/external/order", caller="bearer", autocommit=True, admission=admission)
+@rest(
+    "POST",
+    "/ui-api-service/api/v1/external/order",
+    caller="bearer",
+    autocommit=True,
+    grouped=True,
+    admission=admission,
+)
 def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Simple:
     """The same msgId from the same user is the same order; with another body it is refused."""
     if body.user_name != caller.username:

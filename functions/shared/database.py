@@ -92,28 +92,10 @@ COMMIT: Statement = ("COMMIT", {})
 
 
 class Database:
-    """Run SQL with named parameters (`:name`); every statement is prepared once per connection."""
+    """Runs SQL with named parameters (`:name`)."""
 
-    def __init__(self, url: str):
-        parts = urlsplit(url)
-        try:
-            self._connection = driver().PipelinedConnection(
-                user=unquote(parts.username or ""),
-                password=unquote(parts.password) if parts.password else None,
-                host=parts.hostname or "localhost",
-                port=parts.port or 5432,
-                database=parts.path.lstrip("/") or None,
-                timeout=CONNECT_TIMEOUT,
-            )
-        except driver().BROKEN as problem:
-            raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem
-        except driver().DatabaseError as problem:
-            raise _sorted_error(problem) from problem
-        self._prepared: dict[str, _Prepared] = {}
+    def __init__(self) -> None:
         self._after_commit: list[Callable[[], None]] = []
-        self._begin = False
-        self._open = False
-        self.broken = False
 
     def after_commit(self, action: Callable[[], None]) -> None:
         """Do `action` once after this transaction has committed, and not at all if it does not."""
@@ -132,6 +114,35 @@ class Database:
     def row(self, sql: str, **values: Any) -> Any | None:
         """Run `sql` and give its first row, or None."""
         return next(iter(self.rows(sql, **values)), None)
+
+    def together(self, statements: Sequence[Statement]) -> list[list[Any]]:
+        """Run statements in their order, in one trip, and give the rows of each."""
+        raise NotImplementedError
+
+
+class Connection(Database):
+    """A database by a connection of its own; every statement is prepared once on it."""
+
+    def __init__(self, url: str):
+        super().__init__()
+        parts = urlsplit(url)
+        try:
+            self._connection = driver().PipelinedConnection(
+                user=unquote(parts.username or ""),
+                password=unquote(parts.password) if parts.password else None,
+                host=parts.hostname or "localhost",
+                port=parts.port or 5432,
+                database=parts.path.lstrip("/") or None,
+                timeout=CONNECT_TIMEOUT,
+            )
+        except driver().BROKEN as problem:
+            raise Unavailable(f"no connection to PostgreSQL at {parts.hostname}: {problem}") from problem
+        except driver().DatabaseError as problem:
+            raise _sorted_error(problem) from problem
+        self._prepared: dict[str, _Prepared] = {}
+        self._begin = False
+        self._open = False
+        self.broken = False
 
     def together(self, statements: Sequence[Statement]) -> list[list[Any]]:
         """Run statements in their order, in one trip, and give the rows of each."""
@@ -195,7 +206,7 @@ class Database:
             pass
 
 
-def _connected() -> Database:
+def _connected() -> Connection:
     """A new connection, by the first address that lets us in; what was read at the start may be another day's.
 
     Raises Unavailable.
@@ -203,7 +214,7 @@ def _connected() -> Database:
     for reading in (read, read_again):
         for url in reading(DatabaseSettings).database_url.split():
             try:
-                return Database(url)
+                return Connection(url)
             except NotLetIn as problem:
                 refused = problem
     raise refused
@@ -217,9 +228,9 @@ class _Pool:
     """
 
     def __init__(self) -> None:
-        self._idle: deque[Database] = deque()
+        self._idle: deque[Connection] = deque()
 
-    def take(self) -> Database:
+    def take(self) -> Connection:
         """One that works; those that the server has ended meanwhile are let go."""
         while True:
             try:
@@ -230,7 +241,7 @@ class _Pool:
                 return database
             database.close()
 
-    def give_back(self, database: Database) -> None:
+    def give_back(self, database: Connection) -> None:
         """It may be used again, unless it is broken."""
         database.forget_actions()
         if database.broken:
@@ -290,7 +301,7 @@ def _do(actions: list[Callable[[], None]]) -> None:
         action()
 
 
-def _roll_back(database: Database) -> None:
+def _roll_back(database: Connection) -> None:
     if not database.broken:
         try:
             database.end("ROLLBACK")

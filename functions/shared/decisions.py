@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from functions.shared import database
 from functions.shared.database import Statement
+from functions.shared.pausing import Ask, Pausing
 
 T = TypeVar("T")
 
@@ -63,10 +64,10 @@ def together(works: Sequence[Callable[[Decisions], T]]) -> list[T]:
     """Run the work of many events as one transaction; raises as `alone`, and then nothing has happened."""
     with database.transaction() as db:
         runs = [_Run(work) for work in works]
-        waiting = [run for run in runs if run.statement]
+        waiting = [run for run in runs if run.pauses]
         if waiting:
-            locking = _locking([run.locks for run in waiting if run.locks])
-            found = db.together([*locking, *(run.statement for run in waiting)])
+            locking = _locking([locks for _, locks in (run.asked for run in waiting) if locks])
+            found = db.together([*locking, *(statement for statement, _ in (run.asked for run in waiting))])
             for run, rows in zip(waiting, found[len(locking) :], strict=True):
                 run.go_on(rows)
     _afterwards([run.decisions for run in runs])
@@ -85,27 +86,12 @@ def _afterwards(decisions: Sequence[Decisions]) -> None:
             action()
 
 
-class _Run:
-    """One event's work: it runs until it asks for its statement, waits, and goes on with the rows."""
+class _Run(Pausing[T]):
+    """One event's work: it pauses where it asks for its statement, and goes on with the rows."""
 
-    def __init__(self, work: Callable[[Decisions], Any]):
-        # Only here: a function that never sees a batch must not pay for loading it.
-        from greenlet import getcurrent, greenlet
+    def __init__(self, work: Callable[[Decisions], T]):
+        super().__init__(lambda ask: work(self._decisions(ask)))
 
-        self.statement: Statement | None = None
-        self.locks: Locks | None = None
-        self.done: Any = None
-        self.decisions = Decisions(getcurrent().switch)
-        self._greenlet = greenlet(work)
-        self._arrived(self._greenlet.switch(self.decisions))
-
-    def go_on(self, rows: list[Any]) -> None:
-        """Hand over the rows that it waits for."""
-        self.statement = None
-        self._arrived(self._greenlet.switch(rows))
-
-    def _arrived(self, at: Any) -> None:
-        if self._greenlet.dead:
-            self.done = at
-        else:
-            self.statement, self.locks = at
+    def _decisions(self, ask: Ask) -> Decisions:
+        self.decisions = Decisions(lambda statement, locks: ask((statement, locks)))
+        return self.decisions

@@ -6,7 +6,7 @@
 A parameter is filled by its annotation: a model is the body (of a GET the query), Database a transaction, Caller the
 bearer, an optional IdempotencyKey that header; any other one is taken from the path (`/users/{id}`) by its name. With
 `autocommit` each statement is a transaction of its own: for methods that run one, which then is one trip to the
-database and not two.
+database and not two. With `grouped` requests that come at the same time make that trip together.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
-from functions.shared import database, exact_json, idempotency, installation
+from functions.shared import database, exact_json, group_commit, idempotency, installation
 from functions.shared.answers import JSON, Answer, json_answer, status_body
 from functions.shared.caller import Caller
 from functions.shared.database import Database
@@ -136,6 +136,7 @@ def rest(
     refusal: Callable[[Request, str], Any] = simple_refusal,
     media_type: str = JSON,
     admission: Admission | None = None,
+    grouped: bool = False,
 ) -> Callable[[Callable], Callable[[Request], Answer]]:
     """Make a REST method out of a function; see the module's text for its form."""
 
@@ -169,7 +170,7 @@ def rest(
             too_large=too_large,
             strangers=installation.unauthorized if caller == "internal" else None,
         )
-        served.route = route
+        served.route, served.grouped = route, grouped
         if admission:
             served.admit = admit
         return served
@@ -320,7 +321,7 @@ class _Call:
                     raise
 
     def _connected(self) -> AbstractContextManager[Database]:
-        return database.autocommit() if self.route.autocommit else database.transaction()
+        return group_commit.autocommit() if self.route.autocommit else database.transaction()
 
     def _may_come_again(self) -> bool:
         """Whether doing it twice is doing it once."""

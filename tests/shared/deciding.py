@@ -16,7 +16,7 @@ import pytest
 
 from functions.order.submit import submit
 from functions.shared import database, exact_json
-from functions.shared.database import Database
+from functions.shared.database import Connection
 from schemas.events import ALL
 from tests.kit import Reply, ask, event, send, timeless
 from tests.processes import child, start
@@ -179,7 +179,7 @@ def two_at_once(bench: Bench, first: Callable, second: Callable) -> Iterator[tup
 @contextmanager
 def cut(bench: Bench, owner: str, when: str, statement: str | None) -> Iterator[None]:
     """PostgreSQL ends the owner's connection just before or after a statement (any, if none is named), once."""
-    together, patch, ended = Database.together, pytest.MonkeyPatch(), []
+    together, patch, ended = Connection.together, pytest.MonkeyPatch(), []
 
     def end() -> None:
         ended.append(True)
@@ -187,7 +187,7 @@ def cut(bench: Bench, owner: str, when: str, statement: str | None) -> Iterator[
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = :owner", owner=owner
         )
 
-    def run(db: Database, statements: Sequence[Any]) -> Any:
+    def run(db: Connection, statements: Sequence[Any]) -> Any:
         is_it = not ended and statement in (None, statements[0][0])
         if is_it and when == "before":
             end()
@@ -198,7 +198,7 @@ def cut(bench: Bench, owner: str, when: str, statement: str | None) -> Iterator[
             raise database.Unavailable("the answer did not arrive")
         return done
 
-    patch.setattr(Database, "together", run)
+    patch.setattr(Connection, "together", run)
     try:
         yield
     finally:

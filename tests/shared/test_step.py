@@ -223,7 +223,7 @@ def test_a_function_is_ready_when_its_database_answers_and_not_only_took_its_con
 
     assert 200 == ask(withdraw, method="GET", path="/_/ready").status
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database.Database, "together", no_answer)
+        patch.setattr(database.Connection, "together", no_answer)
         assert 503 == ask(withdraw, method="GET", path="/_/ready").status
 
 

@@ -15,7 +15,7 @@ from functions.billing.internal_add import internal_add
 from functions.billing.internal_withdraw import internal_withdraw
 from functions.billing.purge import purge
 from functions.shared import database, exact_json
-from functions.shared.database import Database
+from functions.shared.database import Connection
 from tests.kit import Reply, ask
 from tests.system import eventually
 
@@ -149,7 +149,7 @@ def test_old_keys_are_purged_and_young_ones_stay(client, settings):
 @contextlib.contextmanager
 def the_answer_to_the_commit_is_lost(client: Client, monkeypatch: pytest.MonkeyPatch):
     """The connection ends while PostgreSQL commits; it does not notice and goes on."""
-    used: list[Database] = []
+    used: list[Connection] = []
     take = database.pool.take
     monkeypatch.setattr(database.pool, "take", lambda: used.append(take()) or used[-1])
     client.rows.rows(HOLD)

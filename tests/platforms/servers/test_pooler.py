@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from functions.shared.database import BEGIN, Conflict, Database
+from functions.shared.database import BEGIN, Conflict, Connection
 from tests.platforms.servers.newer import POOL_SIZE
 from tools.role_url import role_url
 
@@ -19,15 +19,15 @@ def url(migrated, pooler, secrets) -> str:
 
 
 def test_the_majors_are_those_of_the_manifests(url, newer_postgres):
-    (row,) = Database(url).rows("SELECT current_setting('server_version_num')::int / 10000 AS major")
+    (row,) = Connection(url).rows("SELECT current_setting('server_version_num')::int / 10000 AS major")
 
     assert newer_postgres.directory.name == f"postgres-{row.major}"
 
 
 def test_many_more_connections_than_the_pooler_opens_work_on_prepared_statements(url):
-    connections = [Database(url) for _ in range(10 * POOL_SIZE)]
+    connections = [Connection(url) for _ in range(10 * POOL_SIZE)]
 
-    def ask(database: Database) -> list[int]:
+    def ask(database: Connection) -> list[int]:
         return [database.row(f"SELECT :n + {n % 3} AS sum", n=n).sum for n in range(30)]
 
     with ThreadPoolExecutor(len(connections)) as pool:
@@ -38,7 +38,7 @@ def test_many_more_connections_than_the_pooler_opens_work_on_prepared_statements
 
 
 def test_several_statements_in_one_trip_are_one_transaction(url):
-    here, elsewhere = Database(url), Database(url)
+    here, elsewhere = Connection(url), Connection(url)
     before = here.row("SELECT in_stock FROM dishes WHERE id = 1").in_stock
     take = "UPDATE dishes SET in_stock = in_stock - :n WHERE id = 1 RETURNING in_stock"
 
@@ -59,11 +59,11 @@ def test_several_statements_in_one_trip_are_one_transaction(url):
     ],
 )
 def test_what_a_session_would_say_the_role_says(url, setting, value):
-    assert value == Database(url).row("SELECT current_setting(:name) AS value", name=setting).value
+    assert value == Connection(url).row("SELECT current_setting(:name) AS value", name=setting).value
 
 
 def test_a_lock_is_not_waited_for_longer_than_the_role_says(url):
-    holder, other = Database(url), Database(url)
+    holder, other = Connection(url), Connection(url)
     holder.together([BEGIN, ("SELECT id FROM dishes WHERE id = 1 FOR UPDATE", {})])
 
     with pytest.raises(Conflict, match="lock timeout"):
