@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from statistics import linear_regression
+from statistics import median_low
 
 from pg8000.native import Connection
 
@@ -113,15 +113,19 @@ def halves(samples: list[Sample]) -> tuple[list[Sample], list[Sample]]:
 def slopes(samples: list[Sample]) -> Measurements:
     """MiB an hour that each process grew by in the second half, when everything has warmed up."""
     _, late = halves(samples)
-    if len(late) < 2:
+    if len(late) < 3:
         return {}
     names = [name for name in late[-1].memory_mib if name not in NOT_OURS]
     return {f"memory_mib_an_hour.{name}": _slope(late, name) for name in names}
 
 
 def _slope(samples: list[Sample], name: str) -> float:
-    sizes = [sample.memory_mib.get(name, 0.0) for sample in samples]
-    return linear_regression([sample.seconds / HOUR for sample in samples], sizes).slope
+    """From the first third to the second, or from there to the last, whichever is less: one step is no slope."""
+    third = len(samples) // 3
+    parts = (samples[:third], samples[third:-third], samples[-third:])
+    hours = [median_low(sample.seconds / HOUR for sample in part) for part in parts]
+    sizes = [median_low(sample.memory_mib.get(name, 0.0) for sample in part) for part in parts]
+    return min((sizes[to] - sizes[at]) / (hours[to] - hours[at]) for at, to in ((0, 1), (1, 2)))
 
 
 def growth(samples: list[Sample]) -> Measurements:

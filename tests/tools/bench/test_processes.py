@@ -51,6 +51,13 @@ def test_what_stays_flat_is_not_named():
     assert {1.0} == {soak.growth(steady)[f"rows_an_order.order.outbox.{half}"] for half in ("first", "second")}
 
 
+@pytest.mark.parametrize("when", range(4, 11))
+def test_what_takes_one_step_does_not_grow(when):
+    stepped = [sample(at, 60 if at < when else 90, at * 1000) for at in range(11)]
+
+    assert [] == soak.growing(stepped)
+
+
 def test_memory_and_tables_that_grow_are_named():
     leaking = [sample(at, 50 + 6 * at, at * at * 1000) for at in range(5)]
 
