@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from pydantic import Field
 
-from functions.shared.bearer import key_id, public_keys
+from functions.shared.bearer import key_id, key_in, public_keys
 from functions.shared.settings import Misconfigured, Settings, read
 from schemas.auth import Tokens
 
@@ -37,13 +37,7 @@ class TokenSettings(LifetimeSettings):
 
 @cache
 def _signing_key() -> "tuple[RsaKey, str]":
-    # Here and below: as in bearer.py, loaded by the first token.
-    from functions.shared.rs256 import key_of
-
-    try:
-        key = key_of(read(TokenSettings).jwt_private_key)
-    except ValueError as problem:
-        raise Misconfigured(f"JWT_PRIVATE_KEY: {problem}") from None
+    key = key_in("JWT_PRIVATE_KEY", read(TokenSettings).jwt_private_key)
     name = key_id(key.public_key())
     if name not in public_keys():
         raise Misconfigured("JWT_PRIVATE_KEY: its public key is not in JWT_PUBLIC_KEY, no token would be good")
@@ -51,6 +45,7 @@ def _signing_key() -> "tuple[RsaKey, str]":
 
 
 def _signed(claims: dict[str, Any]) -> str:
+    # As in bearer.py: loaded by the first token.
     import jwt
 
     key, name = _signing_key()

@@ -59,16 +59,21 @@ def key_id(key: "RsaKey") -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()[:12]).decode()
 
 
+def key_in(setting: str, pem: str) -> "RsaKey":
+    """The key that a setting holds as PEM. Raises Misconfigured, which names the setting."""
+    from functions.shared.rs256 import key_of
+
+    try:
+        return key_of(pem)
+    except ValueError as problem:
+        raise Misconfigured(f"{setting}: {problem}") from None
+
+
 @cache
 def public_keys() -> "dict[str, RsaKey]":
     """The public keys by their ids, as the setting JWT_PUBLIC_KEY lists them. Raises Misconfigured."""
-    from functions.shared.rs256 import key_of
-
     pems = read(KeySettings).jwt_public_key.split(END)[:-1]
-    try:
-        keys = [key_of(pem.strip() + "\n" + END) for pem in pems]
-    except ValueError as problem:
-        raise Misconfigured(f"JWT_PUBLIC_KEY: {problem}") from None
+    keys = [key_in("JWT_PUBLIC_KEY", pem.strip() + "\n" + END) for pem in pems]
     return {key_id(key): key for key in keys}
 
 

@@ -27,12 +27,6 @@ EXAMPLE = (
 )
 
 
-@pytest.fixture(scope="module")
-def key(foreign_key: RSA.RsaKey) -> RSA.RsaKey:
-    """A private key."""
-    return foreign_key
-
-
 def openssl(*arguments: object, given: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *map(str, arguments)], input=given, check=True, capture_output=True).stdout
 
@@ -48,10 +42,10 @@ def test_the_example_of_the_standard_is_good_and_no_other():
         jwt.decode(EXAMPLE.replace(".cC4h", ".dC4h"), public, ["RS256"], options)
 
 
-def test_openssl_takes_what_is_signed(key, tmp_path: Path):
-    head, body, signature = jwt.encode({"a": 1}, key, "RS256").split(".")
+def test_openssl_takes_what_is_signed(foreign_key, tmp_path: Path):
+    head, body, signature = jwt.encode({"a": 1}, foreign_key, "RS256").split(".")
     (tmp_path / "signature").write_bytes(base64.urlsafe_b64decode(signature + "=="))
-    (tmp_path / "public.pem").write_bytes(key.public_key().export_key())
+    (tmp_path / "public.pem").write_bytes(foreign_key.public_key().export_key())
 
     check = ("dgst", "-sha256", "-verify", tmp_path / "public.pem", "-signature", tmp_path / "signature")
     assert openssl(*check, given=f"{head}.{body}".encode()) == b"Verified OK\n"
@@ -69,17 +63,17 @@ def test_what_openssl_signs_is_taken(tmp_path: Path):
     assert key_of(pem).export_key(pkcs=8).decode() + "\n" == pem
 
 
-def test_a_signature_of_another_length_is_none(key):
-    head, body, signature = jwt.encode({"a": 1}, key, "RS256").split(".")
+def test_a_signature_of_another_length_is_none(foreign_key):
+    head, body, signature = jwt.encode({"a": 1}, foreign_key, "RS256").split(".")
     good = base64.urlsafe_b64decode(signature + "==")
     for other in (b"", good[:-1], good + b"\0", b"\0" + good, good * 100):
         token = f"{head}.{body}.{base64.urlsafe_b64encode(other).rstrip(b'=').decode()}"
         with pytest.raises(jwt.InvalidSignatureError):
-            jwt.decode(token, key.public_key(), ["RS256"])
+            jwt.decode(token, foreign_key.public_key(), ["RS256"])
 
 
-def test_a_public_key_as_json_is_read_again(key):
-    public = key.public_key()
+def test_a_public_key_as_json_is_read_again(foreign_key):
+    public = foreign_key.public_key()
 
     assert RS256.from_jwk(RS256.to_jwk(public)) == public
     assert json.loads(RS256.to_jwk(public)) == RS256.to_jwk(public, as_dict=True)
