@@ -61,7 +61,7 @@ class Grouped:
     async def _work(self, some: Sequence[_Waiting], turn: Turn) -> None:
         try:
             answers = await self._in_thread(partial(together, [partial(self._handle, each.request) for each in some]))
-        except Exception as problem:
+        except BaseException as problem:
             answers = [problem] * len(some)
         finally:
             turn.end()
@@ -69,7 +69,7 @@ class Grouped:
             # A client that went away has canceled it.
             if waiting.answered.done():
                 continue
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 waiting.answered.set_exception(answer)
             else:
                 waiting.answered.set_result(answer)

@@ -71,8 +71,10 @@ class Turns:
             self._next().wake()
 
     def _is_full(self) -> bool:
+        if not self._at_a_time:
+            return False
         self._forget_who_hangs()
-        return 0 < self._at_a_time <= len(self._at_work)
+        return len(self._at_work) >= self._at_a_time
 
     def _forget_who_hangs(self) -> None:
         while self._at_work:

@@ -23,9 +23,9 @@ PATH = "/ui-api-service/api/v1/external/order"
 def order(counter):
     """Orders that come together, by their messages; what is changed comes as a second part."""
 
-    def requested(wish: Any) -> Request:
+    def requested(wish: Any, **more: str) -> Request:
         message, changes = wish if isinstance(wish, tuple) else (wish, {})
-        headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {counter.token}")]
+        headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {counter.token}"), *more.items()]
         return Request("POST", PATH, Headers.of(headers), exact_json.dumps({**body_of(message), **changes}).encode())
 
     def ordered(*wishes: Any) -> list[Reply]:
@@ -75,6 +75,15 @@ def test_one_message_twice_is_one_order(order, counter):
 def test_one_message_for_two_orders_is_one_order_and_one_refusal(order, counter):
     assert ["ERROR", "OK"] == sorted(statuses(order("m", ("m", {"amount": 1}))))
     assert [("m", OPENING)] == counter.accepted()
+
+
+def test_each_keeps_its_own_trace(order, counter):
+    traces = {message: f"00-{message * 32}-{message * 16}-01" for message in "abc"}
+    together([partial(submit, order.requested(message, traceparent=trace)) for message, trace in traces.items()])
+    kept = counter.bench.admin.rows(
+        'SELECT msg_id, traceparent FROM "order".outbox JOIN "order".orders USING (order_id)'
+    )
+    assert traces == {row.msg_id: row.traceparent for row in counter.bench.admin.rows(joined)}
 
 
 def test_what_is_refused_before_the_database_is_asked_takes_no_part_in_it(order, trips):
