@@ -80,9 +80,7 @@ def test_one_message_for_two_orders_is_one_order_and_one_refusal(order, counter)
 def test_each_keeps_its_own_trace(order, counter):
     traces = {message: f"00-{message * 32}-{message * 16}-01" for message in "abc"}
     together([partial(submit, order.requested(message, traceparent=trace)) for message, trace in traces.items()])
-    kept = counter.bench.admin.rows(
-        'SELECT msg_id, traceparent FROM "order".outbox JOIN "order".orders USING (order_id)'
-    )
+    joined = 'SELECT msg_id, traceparent FROM "order".outbox JOIN "order".orders USING (order_id)'
     assert traces == {row.msg_id: row.traceparent for row in counter.bench.admin.rows(joined)}
 
 
