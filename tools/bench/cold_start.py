@@ -51,7 +51,7 @@ class Started:
 def cold_starts(target: Target, everything: bool, turns: int) -> Result:
     """Each function of the choice against the bare one."""
     result = Result({})
-    # As in images. Where Python may write no bytecode, each start would compile all of ours and nothing of the bare one.
+    # As in images. Where Python may write no bytecode, each start would compile ours and nothing of the bare one.
     for name in OURS:
         compileall.compile_dir(ROOT / name, quiet=1)
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
