@@ -15,7 +15,8 @@ def test_a_childs_time_counts_for_its_parent_when_it_has_ended_too():
 
     subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
 
-    assert 300 <= resources.cpu_ms(named)["us"] - before < 3000
+    # The kernel counts whole ticks of ten milliseconds, of two processes.
+    assert 270 <= resources.cpu_ms(named)["us"] - before < 3000
 
 
 def test_a_named_child_counts_for_itself():
