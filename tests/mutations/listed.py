@@ -29,6 +29,7 @@ DECISIONS = "tests/shared/test_decisions.py"
 CHAIN = "tests/shared/test_crash_chain.py"
 KEYS = "tests/functions/billing/test_idempotency.py"
 REDRIVE = "tests/functions/order/test_redrive.py"
+GROUPS = "tests/shared/test_group_commit.py"
 REFUSED = "tests/functions/test_bad_requests.py"
 
 MUTATIONS = (
@@ -169,9 +170,31 @@ MUTATIONS = (
     ),
     # Batches
     Mutation(
+        "a batch of rows is chosen anew for each row",
+        "functions/order/redrive.py",
+        "     WHERE order_id IN (SELECT order_id FROM due)",
+        "     WHERE order_id IN (SELECT order_id FROM orders WHERE notified_at IS NULL AND redrive_at <= now()"
+        " ORDER BY redrive_at LIMIT 500 FOR UPDATE SKIP LOCKED)",
+        REDRIVE, "whatever_the_plan",
+    ),
+    Mutation(
+        "a group asks in the order of its coming",
+        "functions/shared/group_commit.py",
+        "    waiting = sorted(waiting, key=lambda run: repr(run.asked))",
+        "    waiting = list(waiting)",
+        GROUPS, "opposite_order",
+    ),
+    Mutation(
+        "what one asks for fails for all of its group",
+        "functions/shared/group_commit.py",
+        "        if len(waiting) == 1 or is_nobodys:",
+        "        if waiting:",
+        GROUPS, "has_that_alone or stays_when",
+    ),
+    Mutation(
         "a batch locks nothing first",
         "functions/shared/decisions.py",
-        "            locking = _locking([run.locks for run in waiting if run.locks])",
+        "            locking = _locking([locks for _, locks in (run.asked for run in waiting) if locks])",
         "            locking = []",
         "tests/shared/test_batches_at_once.py", "opposite_order",
     ),
