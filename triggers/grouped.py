@@ -5,18 +5,17 @@ worked on, so that nobody is to say how many that should be.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from functions.shared.answers import Answer
 from functions.shared.group_commit import together
 from functions.shared.request import Request
+from triggers.threads import Handle, Threads, settle
 from triggers.turns import Turn, Turns
 
 MOST = 32
-Handle = Callable[[Request], Answer]
-InThread = Callable[[Callable[[], list[Answer | Exception]]], Awaitable[list[Answer | Exception]]]
 
 
 @dataclass
@@ -26,10 +25,10 @@ class _Waiting:
 
 
 class Grouped:
-    """The requests to one function; `in_thread` calls what it is given in a thread."""
+    """The requests to one function, which has `threads` of its own."""
 
-    def __init__(self, handle: Handle, in_thread: InThread):
-        self._handle, self._in_thread = handle, in_thread
+    def __init__(self, handle: Handle, threads: Threads):
+        self._handle, self._threads = handle, threads
         # Those that a lock in the database holds up, for example, are in nobody's way.
         self._turns = Turns(1)
         self._waiting: list[_Waiting] = []
@@ -41,7 +40,7 @@ class Grouped:
         return len(self._waiting)
 
     async def answer(self, request: Request) -> Answer:
-        """Have it answered, in company if there is any. Raises what `in_thread` raises."""
+        """Have it answered, in company if there is any. Raises Behind, and what `handle` raises."""
         loop = asyncio.get_running_loop()
         waiting = _Waiting(request, loop.create_future())
         self._waiting.append(waiting)
@@ -59,17 +58,12 @@ class Grouped:
             task.add_done_callback(self._at_work.discard)
 
     async def _work(self, some: Sequence[_Waiting], turn: Turn) -> None:
+        works = [partial(self._handle, each.request) for each in some]
         try:
-            answers = await self._in_thread(partial(together, [partial(self._handle, each.request) for each in some]))
+            answers = await self._threads.call(partial(together, works))
         except BaseException as problem:
             answers = [problem] * len(some)
         finally:
             turn.end()
         for waiting, answer in zip(some, answers, strict=True):
-            # A client that went away has canceled it.
-            if waiting.answered.done():
-                continue
-            if isinstance(answer, BaseException):
-                waiting.answered.set_exception(answer)
-            else:
-                waiting.answered.set_result(answer)
+            settle(waiting.answered, answer)

@@ -66,8 +66,9 @@ def together(works: Sequence[Callable[[Decisions], T]]) -> list[T]:
         runs = [_Run(work) for work in works]
         waiting = [run for run in runs if run.pauses]
         if waiting:
-            locking = _locking([locks for _, locks in (run.asked for run in waiting) if locks])
-            found = db.together([*locking, *(statement for statement, _ in (run.asked for run in waiting))])
+            statements, locks = zip(*(run.asked for run in waiting), strict=True)
+            locking = _locking([one for one in locks if one])
+            found = db.together([*locking, *statements])
             for run, rows in zip(waiting, found[len(locking) :], strict=True):
                 run.go_on(rows)
     _afterwards([run.decisions for run in runs])

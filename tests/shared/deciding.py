@@ -236,6 +236,9 @@ def ended_afterwards(*processes: Process) -> Iterator[None]:
 OPENING = "homework.arch.order.newOrder"
 
 
+ORDERS = "/ui-api-service/api/v1/external/order"
+
+
 @dataclass
 class Counter:
     """Where clients order."""
@@ -243,10 +246,14 @@ class Counter:
     bench: Bench
     token: str
 
-    def order(self, message: str, **changes: Any) -> Reply:
-        body = {**body_of(message), **changes}
+    def request(self, message: str, **changes: Any) -> tuple[str, dict[str, str]]:
+        """Body and headers."""
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.token}"}
-        return ask(submit, exact_json.dumps(body), path="/ui-api-service/api/v1/external/order", **headers)
+        return exact_json.dumps({**body_of(message), **changes}), headers
+
+    def order(self, message: str, **changes: Any) -> Reply:
+        body, headers = self.request(message, **changes)
+        return ask(submit, body, path=ORDERS, **headers)
 
     def accepted(self) -> list[tuple[str, str]]:
         """The messages of all orders, each with the type of the event that waits for it."""

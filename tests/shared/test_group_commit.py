@@ -2,21 +2,18 @@
 
 import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import pytest
 
 from functions.order.submit import ACCEPT, submit
-from functions.shared import database, exact_json, group_commit
+from functions.shared import database, group_commit
 from functions.shared.group_commit import together
 from functions.shared.request import Headers, Request
 from tests.kit import Reply
-from tests.shared.deciding import DECISION, OPENING, body_of, cut, holding, two_at_once, waiting
+from tests.shared.deciding import DECISION, OPENING, ORDERS, cut, holding, two_at_once, waiting
 from triggers.functions import Functions
-
-PATH = "/ui-api-service/api/v1/external/order"
 
 
 @pytest.fixture
@@ -25,8 +22,8 @@ def order(counter):
 
     def requested(wish: Any, **more: str) -> Request:
         message, changes = wish if isinstance(wish, tuple) else (wish, {})
-        headers = [("Content-Type", "application/json"), ("Authorization", f"Bearer {counter.token}"), *more.items()]
-        return Request("POST", PATH, Headers.of(headers), exact_json.dumps({**body_of(message), **changes}).encode())
+        body, headers = counter.request(message, **changes)
+        return Request("POST", ORDERS, Headers.of([*headers.items(), *more.items()]), body.encode())
 
     def ordered(*wishes: Any) -> list[Reply]:
         return [Reply(answer) for answer in together([partial(submit, requested(wish)) for wish in wishes])]
@@ -157,7 +154,7 @@ def test_our_server_groups_what_comes_while_others_are_worked_on(order, counter,
             body.extend(sent.get("body", b""))
 
         headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
-        scope = {"type": "http", "method": "POST", "path": PATH, "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "path": ORDERS, "query_string": b"", "headers": headers}
         await app(scope, receive, send)
         return json.loads(bytes(body))["status"]
 
@@ -172,6 +169,6 @@ def test_our_server_groups_what_comes_while_others_are_worked_on(order, counter,
         await asyncio.to_thread(release)
         return [await first, *others]
 
-    with ThreadPoolExecutor(1), holding(counter.bench.admin) as release:
+    with holding(counter.bench.admin) as release:
         assert ["OK"] * 4 == asyncio.run(story())
     assert ["b", "c", "d", "held-a"] == [message for message, _ in counter.accepted()]

@@ -22,11 +22,12 @@ from tests.processes import child, end, start
 from tests.system import OURS, TOKEN, Answer, Http, eventually
 from tools.local.children import Child
 from tools.local.processes import free_port
-from triggers import asgi, functions
-from triggers.functions import Behind, Functions, Threads
+from triggers import asgi
+from triggers.functions import Functions
 from triggers.gateway import Gateway, GatewaySettings
 from triggers.ingress import Ingress, IngressSettings
 from triggers.stack import Function, by_event, load
+from triggers.threads import LONGEST_QUEUE, LONGEST_WAIT, Behind, Threads
 
 THREADS = 4
 SOURCE = """
@@ -133,10 +134,10 @@ def test_a_queue_that_stands_still_refuses_who_comes_and_in_the_end_who_waits():
         threads = Threads(1)
         answers = [asyncio.create_task(threads.answer(handle, Request("POST", path))) for path in ("/1", "/2")]
         await asyncio.to_thread(eventually, lambda: worked and len(threads._queue) == 2, "one at work, one waiting")
-        threads._queue[1].since -= functions.LONGEST_QUEUE
+        threads._queue[1].since -= LONGEST_QUEUE
         with pytest.raises(Behind):
             await threads.answer(handle, Request("POST", "/3"))
-        threads._queue[0].since -= functions.LONGEST_WAIT
+        threads._queue[0].since -= LONGEST_WAIT
         answers.append(asyncio.create_task(threads.answer(handle, Request("POST", "/4"))))
         with pytest.raises(Behind):
             await answers[1]

@@ -52,7 +52,7 @@ async def begun(thread: Thread, count: int) -> None:
 def played(story: Callable[[Thread, Grouped], Any]) -> Thread:
     async def play() -> Thread:
         thread = Thread()
-        await asyncio.wait_for(story(thread, Grouped(thread.handle, thread.call)), 20)
+        await asyncio.wait_for(story(thread, Grouped(thread.handle, thread)), 20)
         return thread
 
     return asyncio.run(play())
@@ -63,7 +63,8 @@ def test_what_comes_at_once_goes_together_and_what_comes_meanwhile_goes_next():
         first = asked(group, "/a", "/b")
         await begun(thread, 1)
         meanwhile = asked(group, "/c", "/d", "/e")
-        await asyncio.sleep(0.01)
+        while group.in_flight < 3:
+            await asyncio.sleep(0)
         assert 3 == group.in_flight
         thread.go_on.set()
         assert [OK] * 5 == await asyncio.gather(*first, *meanwhile)

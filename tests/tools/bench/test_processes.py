@@ -13,10 +13,10 @@ def test_a_childs_time_counts_for_its_parent_when_it_has_ended_too():
     named = {os.getpid(): "us"}
     before = resources.cpu_ms(named)["us"]
 
-    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.4: pass"], check=True)
 
-    # The kernel counts whole ticks of ten milliseconds, of two processes.
-    assert 270 <= resources.cpu_ms(named)["us"] - before < 3000
+    # Less than the child used: the kernel counts whole ticks of ten milliseconds.
+    assert 300 <= resources.cpu_ms(named)["us"] - before < 3000
 
 
 def test_a_named_child_counts_for_itself():
