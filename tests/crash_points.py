@@ -34,7 +34,7 @@ PIPELINE = "functions.shared.pipeline:PipelinedConnection"
 POST = "functions.order.broker:_post"
 ASK = "functions.order.redrive:call"
 LINK = "triggers.amqp:Link"
-ACKNOWLEDGE = "triggers.amqp:Consumer.acknowledge"
+ACKNOWLEDGE = "triggers.deliveries:Consumer.acknowledge"
 
 FUNCTIONS = (
     Point("before a statement is sent", "before", f"{PIPELINE}._send", "statement"),
@@ -58,6 +58,14 @@ DISPATCHER = (
     Point("the confirm is read", "after", f"{LINK}._confirmed"),
     Point("before the acknowledgement is written", "before", ACKNOWLEDGE),
     Point("the acknowledgement is written", "after", ACKNOWLEDGE),
+)
+AHEAD = (
+    Point("an event is begun ahead", "after", "triggers.trigger:Trigger.take_ahead"),
+    Point("before what is begun waits to be published", "before", f"{LINK}.publish_soon"),
+    Point("what is begun waits to be published", "after", f"{LINK}.publish_soon"),
+    Point("before what waits is published", "before", f"{LINK}._write_now"),
+    Point("what waited is published", "after", f"{LINK}._write_now"),
+    Point("the copy of what was begun is delivered", "after", "triggers.deliveries:Delivery.is_of"),
 )
 INGRESS = (
     Point("before an event is published", "before", f"{LINK}.publish_then"),
@@ -160,6 +168,6 @@ def die_at(point: Point) -> None:
 if __name__ == "__main__":
     # python -m tests.crash_points dispatcher "before the confirm is read": a trigger that dies there.
     name, where = sys.argv.pop(1), sys.argv.pop(1)
-    points = {"dispatcher": DISPATCHER, "ingress": INGRESS}[name]
+    points = {"dispatcher": (*DISPATCHER, *AHEAD), "ingress": INGRESS}[name]
     die_at(next(point for point in points if point.name == where))
     importlib.import_module(f"triggers.{name}").main()

@@ -24,12 +24,15 @@ from functions.shared.telemetry.logs import log
 from triggers.amqp_connection import Channel, Connection
 from triggers.amqp_frames import DeliveredMessage, Message
 from triggers.amqp_stream import Services
+from triggers.deliveries import Consumer, Delivery
 
 CONFIRM_SECONDS = 10.0
 LAST_CONFIRMS_SECONDS = 5.0
-# Nobody waits for an acknowledgement: it goes along with what is published next, or soon by itself. Then the broker
-# wakes up once for both. The next step of an order that is alone publishes after some milliseconds.
-ACKNOWLEDGE_WITHIN = 0.02
+LAST_COPIES_SECONDS = 1.0
+# Nobody waits for an acknowledgement, nor for a message whose step has begun ahead: it goes along with what is
+# published next, or soon by itself. Then the broker wakes up once for all of it.
+WRITTEN_WITHIN = 0.04
+MOST_TOGETHER = 64
 # How pika reports that the server is not there, depending on how far it got.
 GONE = (AMQPError, OSError)
 
@@ -51,52 +54,6 @@ class AmqpSettings(Settings):
 
 class NotConfirmed(Exception):
     """The broker did not take a message, or its answer never came: it may have to be sent again."""
-
-
-class Consumer:
-    """A channel that consumes a queue, and its unacknowledged deliveries."""
-
-    def __init__(self, channel: Channel):
-        self.channel = channel
-        self._open: dict[int, None] = {}
-
-    def delivered(self, tag: int) -> None:
-        """One more that is unacknowledged."""
-        self._open[tag] = None
-
-    def acknowledge(self, tags: Sequence[int]) -> None:
-        """Acknowledge these, as `multiple` where nothing older is unacknowledged."""
-        known = [tag for tag in tags if self._open.pop(tag, 0) is None]
-        if not known or not self.channel.is_open:
-            return
-        newest = max(known)
-        if next(iter(self._open), newest + 1) > newest:
-            self.channel.basic_ack(newest, multiple=True)
-        else:
-            for tag in known:
-                self.channel.basic_ack(tag)
-
-    def give_back(self, tags: Sequence[int]) -> None:
-        """Have these redelivered."""
-        for tag in tags:
-            if self._open.pop(tag, 0) is None and self.channel.is_open:
-                self.channel.basic_nack(tag, requeue=True)
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message that was delivered and is not acknowledged yet."""
-
-    consumer: Consumer
-    tag: int
-    headers: dict[str, Any] | None
-    content_type: str | None
-    body: bytes
-
-    @property
-    def is_stale(self) -> bool:
-        """Its channel is gone: the broker delivers it again, to whoever is there then."""
-        return not self.consumer.channel.is_open
 
 
 Outcome = Callable[[str | None], None]
@@ -162,8 +119,10 @@ class Link:
         self._open = _Open()
         self._ready, self._stopping = asyncio.Event(), asyncio.Event()
         self._kept_up: asyncio.Task | None = None
+        self._to_publish: list[tuple[Sequence[Message], Outcome]] = []
         self._dealt_with: list[Delivery] = []
-        self._acknowledging: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+        self._caught_up = asyncio.Event()
 
     def start(self) -> "Link":
         """Connect in the background; `wait_ready` waits until it is there."""
@@ -200,6 +159,35 @@ class Link:
         outcome = partial(self._safely, outcome)
         if not messages:
             return outcome(None)
+        self._to_publish.append((messages, outcome))
+        return self._write_now()
+
+    def publish_soon(self, messages: Sequence[Message], outcome: Outcome) -> None:
+        """The same, within WRITTEN_WITHIN, together with what is published until then."""
+        self._to_publish.append((messages, partial(self._safely, outcome)))
+        if sum(len(some) for some, _ in self._to_publish) >= MOST_TOGETHER:
+            self._write_now()
+        else:
+            self._write_soon()
+
+    def _write_soon(self) -> None:
+        if self._writing is None:
+            self._writing = asyncio.get_running_loop().call_later(WRITTEN_WITHIN, self._write_now)
+
+    def _write_now(self) -> None:
+        """Publish what waits, and acknowledge what is dealt with, in one piece."""
+        if self._writing is not None:
+            self._writing.cancel()
+            self._writing = None
+        to_publish, self._to_publish = self._to_publish, []
+        dealt_with, self._dealt_with = self._dealt_with, []
+        with self._connection or contextlib.nullcontext():
+            for consumer, tags in _by_consumer(dealt_with):
+                self._safely(consumer.acknowledge, tags)
+            for messages, outcome in to_publish:
+                self._publish(messages, outcome)
+
+    def _publish(self, messages: Sequence[Message], outcome: Outcome) -> None:
         channel = self._open.publisher
         if channel is None or not channel.is_open:
             return outcome("RabbitMQ is not there")
@@ -209,12 +197,15 @@ class Link:
         promise = _Promise(len(messages), outcome, loop.create_future())
         late = f"RabbitMQ did not confirm within {CONFIRM_SECONDS:g} seconds"
         promise.overdue = loop.call_later(CONFIRM_SECONDS, promise.settle, late)
-        with channel.connection:
-            self._acknowledge_now()
+        try:
             for message in messages:
                 channel.publish(message)
                 self._open.last_tag += 1
                 self._open.promises[self._open.last_tag] = (promise, message)
+        except Exception as problem:
+            # Nobody who waits for something else is to hear of it.
+            log("nothing could be published", level=ERROR, trace=True)
+            promise.settle(f"{type(problem).__name__}: {problem}")
         return None
 
     def _confirmed(self, opened: _Open, tag: int, multiple: bool, refused: str | None) -> None:
@@ -237,11 +228,13 @@ class Link:
     # -- consuming ---------------------------------------------------------------------------------------------
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
-        """Acknowledge deliveries soon; void where their channel is gone."""
-        self._dealt_with += deliveries
-        if self._acknowledging is None:
-            loop = asyncio.get_running_loop()
-            self._acknowledging = loop.call_later(ACKNOWLEDGE_WITHIN, self._acknowledge_now)
+        """Acknowledge deliveries soon, or when they are delivered; void where their channel is gone."""
+        for delivery in deliveries:
+            delivery.is_dealt_with = True
+            if delivery.tag is not None:
+                self._dealt_with.append(delivery)
+        if self._dealt_with:
+            self._write_soon()
 
     def _safely(self, action: Callable[..., None], *arguments: Any) -> None:
         """Do what nobody else would hear of; after an error of our own all starts over, and is delivered again."""
@@ -251,20 +244,29 @@ class Link:
             log("connection failed", level=ERROR, trace=True)
             self._close()
 
-    def _acknowledge_now(self) -> None:
-        if self._acknowledging is not None:
-            self._acknowledging.cancel()
-            self._acknowledging = None
-        deliveries, self._dealt_with = self._dealt_with, []
-        if deliveries and self._connection is not None:
-            with self._connection:
-                for consumer, tags in _by_consumer(deliveries):
-                    self._safely(consumer.acknowledge, tags)
-
     def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Have deliveries redelivered now, to whoever is there."""
+        for delivery in deliveries:
+            delivery.consumer.forget(delivery)
         for consumer, tags in _by_consumer(deliveries):
             self._safely(consumer.give_back, tags)
+
+    def begin_ahead(self, subscription: Subscription, message: Message) -> Delivery | None:
+        """A message that is about to be published to the queue; None where it has to be waited for."""
+        consumer = self._open.consumers.get(subscription)
+        return consumer and consumer.begin_ahead(message)
+
+    async def catch_up(self) -> None:
+        """Wait until what was begun ahead is delivered: else it would wait in its queue, though it is dealt with."""
+        self._write_now()
+        self._caught_up.clear()
+        if self._is_ahead:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._caught_up.wait(), LAST_COPIES_SECONDS)
+
+    @property
+    def _is_ahead(self) -> bool:
+        return any(consumer.is_ahead for consumer in self._open.consumers.values())
 
     def subscribe(self, subscription: Subscription) -> None:
         """Consume one queue more, which has to be there, from now on and after the server was away."""
@@ -305,10 +307,11 @@ class Link:
 
     async def stop(self) -> None:
         """Close when what is published is confirmed; what is not acknowledged then goes back to its queue."""
+        self._write_now()
         unsettled = {promise.settled for promise, _ in self._open.promises.values() if not promise.settled.done()}
         if unsettled:
             await asyncio.wait(unsettled, timeout=LAST_CONFIRMS_SECONDS)
-        self._acknowledge_now()
+        self._write_now()
         self._stopping.set()
         self._close()
         if self._kept_up is not None:
@@ -385,7 +388,7 @@ class Link:
     def _consume(self, opened: _Open, subscription: Subscription) -> None:
         if subscription not in opened.consumers:
             channel = self._connection.channel(on_open_callback=partial(self._consumer_opened, opened, subscription))
-            opened.consumers[subscription] = Consumer(channel)
+            opened.consumers[subscription] = Consumer(channel, subscription.prefetch)
 
     def _consumer_opened(self, opened: _Open, subscription: Subscription, channel: Channel) -> None:
         consumer = opened.consumers.get(subscription)
@@ -395,7 +398,17 @@ class Link:
         channel.add_on_close_callback(partial(self._channel_closed, opened))
         channel.add_on_cancel_callback(lambda _frame: self._close())
         channel.basic_qos(prefetch_count=subscription.prefetch)
-        channel.consume(subscription.queue, partial(_delivered, subscription.take, consumer))
+        channel.consume(subscription.queue, partial(self._delivered, subscription.take, consumer))
+
+    def _delivered(self, take: Callable[[Delivery], None], consumer: Consumer, message: DeliveredMessage) -> None:
+        delivery = consumer.delivered(message)
+        if delivery.id is None:
+            take(delivery)
+            return
+        if delivery.is_dealt_with:
+            self.acknowledge([delivery])
+        if not self._is_ahead:
+            self._caught_up.set()
 
     def _channel_closed(self, opened: _Open, channel: Channel, reason: Exception) -> None:
         # A channel alone never comes back: start all over, with topology and subscriptions.
@@ -432,13 +445,9 @@ def _tags(open_tags: dict[int, Any], tag: int, multiple: bool) -> list[int]:
 def _by_consumer(deliveries: Sequence[Delivery]) -> list[tuple[Consumer, list[int]]]:
     tags: dict[int, tuple[Consumer, list[int]]] = {}
     for delivery in deliveries:
-        tags.setdefault(id(delivery.consumer), (delivery.consumer, []))[1].append(delivery.tag)
+        if delivery.tag is not None:
+            tags.setdefault(id(delivery.consumer), (delivery.consumer, []))[1].append(delivery.tag)
     return [*tags.values()]
-
-
-def _delivered(take: Callable[[Delivery], None], consumer: Consumer, message: DeliveredMessage) -> None:
-    consumer.delivered(message.tag)
-    take(Delivery(consumer, message.tag, message.headers, message.content_type, message.body))
 
 
 def _ask(queues: Sequence[str], found: dict[str, int], answered: asyncio.Event, channel: Channel) -> None:

@@ -146,4 +146,4 @@ def _confirmed_otherwise(confirm: Confirm, frame: Any) -> None:
 
 def _delivered_otherwise(deliver: Deliver, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
     tag, headers, content_type = method.delivery_tag, properties.headers, properties.content_type
-    deliver(DeliveredMessage(channel.channel_number, tag, headers, content_type, body, 0))
+    deliver(DeliveredMessage(channel.channel_number, tag, headers, content_type, body, properties.message_id, 0))

@@ -70,6 +70,7 @@ class DeliveredMessage(NamedTuple):
     headers: dict[str, Any] | None
     content_type: str | None
     body: bytes
+    id: str | None
     end: int
 
 
@@ -186,4 +187,6 @@ def _delivered(data: bytes, at: int, channel: int, size: int) -> DeliveredMessag
         start = name_end + 1 + _SIZE.size
         at = start + size
         headers[name] = str(data[start:at], "utf-8")
-    return DeliveredMessage(channel, tag, headers, content_type, data[body + _FRAME.size : end - 1], end)
+    at = table_end + 2  # after the delivery mode and the size of the id
+    id = str(data[at : at + data[at - 1]], "utf-8")
+    return DeliveredMessage(channel, tag, headers, content_type, data[body + _FRAME.size : end - 1], id, end)

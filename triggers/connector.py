@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from functions.shared.connections import Connections
 from functions.shared.telemetry.logs import log
+from triggers.ahead import Ahead
 from triggers.amqp import GONE, Link
 from triggers.calls import Outcome, Unavailable, outcome_of
 from triggers.command import settings_for
@@ -98,6 +99,7 @@ class Connector:
         self.triggers: list[Trigger] = []
         self.link = Link(settings.amqp_url, self._declare)
         self._turns = Turns(settings.dispatcher_at_a_time)
+        self._ahead = Ahead() if settings.dispatcher_ahead else None
         self._gateway = settings.connector_gateway_url.rstrip("/")
         self._connections = Connections(CONNECT_SECONDS, LIST_SECONDS)
         self._stopping = asyncio.Event()
@@ -148,7 +150,10 @@ class Connector:
         known = {trigger.function for trigger in self.triggers}
         if new := sorted(wanted - known, key=lambda subscriber: subscriber.name):
             await self._add(
-                [Trigger(one, self.settings, self.topology, one.url, meaning, self._turns) for one in new]
+                [
+                    Trigger(one, self.settings, self.topology, one.url, meaning, self._turns, self._ahead)
+                    for one in new
+                ]
             )
 
     async def _add(self, triggers: list[Trigger]) -> None:
@@ -167,6 +172,8 @@ class Connector:
         # What is in flight goes back to the queue; a step that has decided answers it from its decision.
         self.link.unsubscribe(trigger.subscription)
         trigger.stopping.set()
+        if self._ahead:
+            self._ahead.remove(trigger)
         log("function gone, its queue stays", function=trigger.function.name, type=trigger.function.topic)
 
 

@@ -12,6 +12,7 @@ import uvloop
 
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log
+from triggers.ahead import Ahead
 from triggers.amqp import Link
 from triggers.command import settings_for
 from triggers.garbage import keep_what_is_loaded
@@ -31,7 +32,10 @@ class Dispatcher:
     def __init__(self, settings: DispatcherSettings):
         self.topology = Topology.of(settings)
         turns = Turns(settings.dispatcher_at_a_time)
-        self.triggers = [Trigger(function, settings, self.topology, turns=turns) for function in _served(settings)]
+        ahead = Ahead() if settings.dispatcher_ahead else None
+        self.triggers = [
+            Trigger(function, settings, self.topology, turns=turns, ahead=ahead) for function in _served(settings)
+        ]
         subscriptions = [trigger.subscription for trigger in self.triggers]
         self.link = Link(settings.amqp_url, self.topology.declare, subscriptions)
 
@@ -48,6 +52,9 @@ class Dispatcher:
 
 async def finish(link: Link, triggers: Sequence[Trigger], seconds: float) -> None:
     """End the work of triggers, and then their connection."""
+    for trigger in triggers:
+        trigger.stopping.set()
+    await link.catch_up()
     link.stop_consuming()
     await asyncio.gather(*(trigger.stop(seconds) for trigger in triggers))
     await link.stop()

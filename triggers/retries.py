@@ -15,8 +15,9 @@ from functions.shared.events import derived_id
 from functions.shared.retry_policy import DISPATCHER, UNAVAILABLE, Backoff
 from functions.shared.settings import Settings
 from triggers import wire
-from triggers.amqp import Delivery, Message
+from triggers.amqp import Message
 from triggers.calls import LONGEST_REASON, Failed
+from triggers.deliveries import Delivery
 from triggers.topology import RETRY_QUEUES, Topology
 from triggers.wire import WireEvent, message_of
 

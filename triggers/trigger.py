@@ -23,8 +23,10 @@ from functions.shared.telemetry import traces
 from functions.shared.telemetry.logs import log, milliseconds_since
 from triggers import wire
 from triggers.addresses import CallSettings, address
-from triggers.amqp import Delivery, Link, Message, Subscription
+from triggers.ahead import Ahead
+from triggers.amqp import Link, Message, Subscription
 from triggers.calls import NAMES, Done, Failed, Meaning, Outcome, Unavailable, call, outcome_of
+from triggers.deliveries import Delivery
 from triggers.http_client import HttpClient
 from triggers.metrics import CALLS, DELIVERED, LAG, MetricsSettings, lag_of, start_at_zero
 from triggers.retries import RetryPolicy, RetrySettings, given_up, pauses, unreadable
@@ -47,6 +49,11 @@ class DispatcherSettings(BrokerSettings, CallSettings, InstallationSettings, Met
     dispatcher_batch: int = Field(default=32, ge=1, le=100, description="events in a batch at the most")
     dispatcher_at_a_time: int = Field(
         default=0, ge=0, description="calls at work over all functions, where these share its processors; 0: no limit"
+    )
+    dispatcher_ahead: bool = Field(
+        default=False,
+        description="whether a reply's step begins before RabbitMQ has delivered the reply: for the only dispatcher "
+        "of its queues",
     )
     dispatcher_timeout_seconds: float = Field(default=15, gt=0, description="longest wait for a function's answer")
 
@@ -75,9 +82,10 @@ class Trigger:
         url: str | None = None,
         meaning: Meaning = outcome_of,
         turns: Turns | None = None,
+        ahead: Ahead | None = None,
     ):
         self.function, self.settings, self.topology = function, settings, topology
-        self._turns = turns or Turns()
+        self._turns, self._ahead = turns or Turns(), ahead
         self.url = url or address(function.name)
         self.meaning = meaning
         self.link: Link | None = None
@@ -105,6 +113,13 @@ class Trigger:
     def start(self, link: Link) -> None:
         """Begin to consume."""
         self.link = link
+        if self._ahead:
+            self._ahead.add(self)
+
+    @property
+    def event_type(self) -> str | None:
+        """The type of its events; None for dead letters, which are of all types."""
+        return self.function.event_type
 
     async def stop(self, seconds: float) -> None:
         """Finish the calls in flight; what was not begun is left to redelivery."""
@@ -120,6 +135,13 @@ class Trigger:
             # Once for all that came in one piece: so they are one batch.
             self._woken = True
             asyncio.get_running_loop().call_soon(self.wake)
+
+    def take_ahead(self, message: Message) -> bool:
+        """Begin with a message that is about to be published to the queue, unless it has to be waited for."""
+        delivery = None if self.stopping.is_set() else self.link.begin_ahead(self.subscription, message)
+        if delivery:
+            self._take(delivery)
+        return delivery is not None
 
     def wake(self) -> None:
         """Begin the calls that there are workers and turns for."""
@@ -241,7 +263,9 @@ class Trigger:
                     self._lag.observe(lag)
                 self._report(job.event, "done", INFO, began, batch=len(jobs) if len(jobs) > 1 else None)
 
-        self._publish([message_of(reply, self.topology.exchange) for reply in replies], jobs, confirmed)
+        messages = [message_of(reply, self.topology.exchange) for reply in replies]
+        begun = [self._ahead.begin(message) for message in messages] if self._ahead else [False]
+        self._publish(messages, jobs, confirmed, soon=bool(begun) and all(begun))
 
     def _fail(self, job: Job, failure: Failed, began: float) -> None:
         # A dead letter has nowhere else to go: it is tried until somebody keeps it.
@@ -266,7 +290,7 @@ class Trigger:
 
         self._publish([self._retries.dead_letter(job.event, failure)], [job], confirmed)
 
-    def _publish(self, messages: list[Message], jobs: list[Job], confirmed: Any) -> None:
+    def _publish(self, messages: list[Message], jobs: list[Job], confirmed: Any, soon: bool = False) -> None:
         """Publish what came of these, and acknowledge them when the broker has it; else give them back."""
         deliveries = [job.delivery for job in jobs]
 
@@ -279,7 +303,8 @@ class Trigger:
                 self._report(None, f"given back: {failure}", WARNING, events=len(deliveries))
                 self._run(self._pause(AFTER_TROUBLE))
 
-        self.link.publish_then(messages, outcome)
+        publish = self.link.publish_soon if soon else self.link.publish_then
+        publish(messages, outcome)
 
     def _report(
         self, event: WireEvent | None, outcome: str, level: int, began: float | None = None, **fields: Any

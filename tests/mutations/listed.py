@@ -216,8 +216,8 @@ MUTATIONS = (
     Mutation(
         "an event is acknowledged before what follows is confirmed",
         "triggers/trigger.py",
-        "        self.link.publish_then(messages, outcome)",
-        "        self.link.acknowledge(deliveries)\n        self.link.publish_then(messages, outcome)",
+        "        publish(messages, outcome)",
+        "        self.link.acknowledge(deliveries)\n        publish(messages, outcome)",
         "tests/triggers/test_trigger.py", "refuses_to_take",
     ),
     Mutation(
@@ -226,6 +226,27 @@ MUTATIONS = (
         "                self.link.give_back(deliveries)\n",
         "                self.link.acknowledge(deliveries)\n",
         "tests/triggers/test_trigger.py", "refuses_to_take",
+    ),
+    Mutation(
+        "what is begun ahead is acknowledged before it is published",
+        "triggers/trigger.py",
+        "        publish = self.link.publish_soon if soon else self.link.publish_then\n",
+        "        publish = (lambda _, outcome: outcome(None)) if soon else self.link.publish_then\n",
+        "tests/triggers/test_ahead.py", "whoever_else or lost",
+    ),
+    Mutation(
+        "whatever has the id of what was begun ahead counts as its copy",
+        "triggers/deliveries.py",
+        "        return self.body == message.body and self.headers == message.headers",
+        "        return True",
+        "tests/triggers/test_deliveries.py", "not_the_same",
+    ),
+    Mutation(
+        "what goes wrong ahead is nobody's when it is delivered",
+        "triggers/amqp.py",
+        "            delivery.consumer.forget(delivery)",
+        "            pass",
+        "tests/triggers/test_ahead.py", "exception",
     ),
     Mutation(
         "the ingress says yes before RabbitMQ has confirmed",

@@ -14,79 +14,8 @@ from tests.system import eventually
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 from triggers import amqp
-from triggers.amqp import Consumer, Delivery, Link, Message, NotConfirmed, Subscription
-
-# -- acknowledgements -----------------------------------------------------------------------------------------------
-
-
-class FakeChannel:
-    """Writes down what it is told."""
-
-    is_open = True
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, int, bool]] = []
-
-    def basic_ack(self, tag: int, multiple: bool = False) -> None:
-        self.sent.append(("ack", tag, multiple))
-
-    def basic_nack(self, tag: int, multiple: bool = False, requeue: bool = False) -> None:
-        assert requeue
-        self.sent.append(("nack", tag, multiple))
-
-
-def consumer_of(*tags: int) -> Consumer:
-    made = Consumer(FakeChannel())
-    for tag in tags:
-        made.delivered(tag)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("dealt_with", "expected"),
-    [
-        ([1, 2, 3], [("ack", 3, True)]),
-        ([2, 1], [("ack", 2, True)]),
-        ([1], [("ack", 1, True)]),
-        ([1, 2, 3, 4, 5], [("ack", 5, True)]),
-        ([2, 3], [("ack", 2, False), ("ack", 3, False)]),
-        ([1, 3], [("ack", 1, False), ("ack", 3, False)]),
-        ([9], []),
-        ([], []),
-    ],
-)
-def test_the_oldest_that_are_open_are_acknowledged_by_one_word_and_others_each(dealt_with, expected):
-    consumer = consumer_of(1, 2, 3, 4, 5)
-    consumer.acknowledge(dealt_with)
-    assert expected == consumer.channel.sent
-
-
-def test_what_is_acknowledged_or_given_back_already_is_not_acknowledged_again():
-    consumer = consumer_of(1, 2, 3)
-    consumer.give_back([1])
-    consumer.acknowledge([1, 2])
-    consumer.acknowledge([2])
-    consumer.give_back([2])
-    assert [("nack", 1, False), ("ack", 2, True)] == consumer.channel.sent
-
-
-def test_what_was_given_back_holds_up_no_single_word_for_the_others():
-    consumer = consumer_of(1, 2, 3)
-    consumer.give_back([2])
-    consumer.acknowledge([1, 3])
-    assert [("nack", 2, False), ("ack", 3, True)] == consumer.channel.sent
-
-
-def test_on_a_channel_that_is_gone_nothing_is_acknowledged():
-    consumer = consumer_of(1, 2)
-    consumer.channel.is_open = False
-    consumer.acknowledge([1])
-    consumer.give_back([2])
-    assert [] == consumer.channel.sent
-    assert Delivery(consumer, 1, None, None, b"").is_stale
-
-
-# -- with RabbitMQ --------------------------------------------------------------------------------------------------
+from triggers.amqp import Link, Message, NotConfirmed, Subscription
+from triggers.deliveries import Delivery
 
 
 class Queue:

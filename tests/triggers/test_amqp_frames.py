@@ -56,7 +56,9 @@ def test_an_acknowledgement_is_what_pika_would_write_and_is_read_as_one(multiple
 @given(st.integers(1, 65535), st.integers(1, 2**64 - 1), MESSAGES)
 def test_what_is_delivered_is_what_was_published(channel, tag, message):
     data = delivery(channel, tag, message)
-    expected = DeliveredMessage(channel, tag, message.headers, message.content_type, message.body, 1 + len(data))
+    expected = DeliveredMessage(
+        channel, tag, message.headers, message.content_type, message.body, message.id, 1 + len(data)
+    )
     assert expected == amqp_frames.read(b"x" + data + b"y", 1)
 
 

@@ -108,9 +108,9 @@ def failing(times: int, status: int, headers: dict[str, str] | None = None) -> C
     return lambda call: nothing(call) if next(left, None) is None else (status, headers or {}, b"no")
 
 
-def replying(call: Call) -> Reply:
+def replying(call: Call, type: str = REPLY) -> Reply:
     """Each event is answered with one that follows, in the form in which it came."""
-    events = [{"specversion": "1.0", "id": f"{id}-reply", "source": "/one", "type": REPLY} for id in call.ids]
+    events = [{"specversion": "1.0", "id": f"{id}-reply", "source": "/one", "type": type} for id in call.ids]
     if call.is_batch:
         return 200, {"Content-Type": BATCH}, json.dumps([{**event, "data": {}} for event in events]).encode()
     return 200, {f"ce-{name}": value for name, value in events[0].items()}, b"{}"
@@ -225,6 +225,27 @@ def test_a_function_that_is_removed_disturbs_no_other(connected):
     connected.done("a")
     connected.broker.consumed("two")
     assert "RabbitMQ channel closed" not in connected.broker.processes[-1].log.read_text()
+
+
+def test_a_function_begins_with_a_reply_before_it_is_delivered_while_it_is_listed(connected):
+    connected.gateway.deploy("two", topic=TYPES["two"])
+    connected.gateway.behave = lambda call: (
+        replying(call, TYPES["two"]) if call.path.endswith("one") else nothing(call)
+    )
+    process = connected.start(DISPATCHER_AHEAD="true")
+    connected.broker.consumed("two")
+    connected.broker.publish("a")
+    connected.done("a", "a-reply")
+    del connected.gateway.deployed["two"]
+    connected.broker.consumed("two", 0)
+    connected.broker.publish("b")
+    eventually(lambda: connected.broker.waiting(connected.broker.queue("two")), "the reply to wait")
+    connected.gateway.deploy("two", topic=TYPES["two"])
+    connected.done("b", "b-reply")
+    connected.broker.publish("c")
+    connected.done("c", "c-reply")
+    connected.broker.nothing_left(process)
+    assert ["a", "a-reply", "b", "b-reply", "c", "c-reply"] == connected.gateway.ids
 
 
 def test_what_is_in_flight_when_a_function_is_removed_goes_back_to_its_queue(connected):

@@ -5,16 +5,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import urllib3
 
 from tests.broker import TYPES, Broker
-from tests.crash_points import DISPATCHER, INGRESS, Point
+from tests.crash_points import AHEAD, DISPATCHER, INGRESS, Point
 from tests.fakes import BATCH, Call, Reply
 from tests.processes import end, start, trigger
 from tests.system import OURS, Http, eventually
+from tests.triggers.dispatcher.behaviour import done
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
@@ -33,9 +35,9 @@ def broker(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Broker]:
     made.close()
 
 
-def replying(call: Call) -> Reply:
+def replying(call: Call, type: str = REPLY_TYPE) -> Reply:
     """Each event is answered with one that follows it."""
-    facts = {"specversion": "1.0", "source": "/one", "type": REPLY_TYPE, "data": {}}
+    facts = {"specversion": "1.0", "source": "/one", "type": type, "data": {}}
     events = [{**facts, "id": f"{id}-reply"} for id in call.ids]
     if call.is_batch:
         return 200, {"Content-Type": BATCH}, json.dumps(events).encode()
@@ -105,6 +107,24 @@ def test_a_dispatcher_that_is_killed_at_a_point_loses_no_event(broker, point, ou
 
 
 @pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("point", (*DISPATCHER, *AHEAD) if ALL else AHEAD, ids=lambda point: point.name)
+def test_a_dispatcher_that_is_killed_while_it_is_ahead_loses_no_event(broker, point, size):
+    ids = [f"e{number}" for number in range(size)]
+    broker.one.behave = partial(replying, type=TYPES["two"])
+    broker.publish(*ids)
+    killed(dying(broker.prepared(DISPATCHER_AHEAD="true"), "dispatcher", point))
+    eventually(lambda: not broker.consumers(broker.queue("one")), "RabbitMQ to know of its end")
+
+    again = broker.start(DISPATCHER_AHEAD="true")
+    # Nothing was acknowledged: all of it comes again, and what was published already besides.
+    broker.publish("last")
+    replies = [f"{id}-reply" for id in (*ids, "last")]
+    done(broker, *ids, "last", *replies)
+    assert {*replies} <= {*broker.two.ids}
+    broker.nothing_left(again)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("point", INGRESS, ids=[point.name for point in INGRESS])
 def test_an_ingress_that_is_killed_at_a_point_has_said_yes_to_nothing_that_is_lost(broker, point, size):
     events = [{"specversion": "1.0", "id": f"e{n}", "source": "/t", "type": TYPES["one"]} for n in range(size)]
@@ -138,5 +158,5 @@ def start_dying(process: Child, point: Point) -> None:
 
 
 def test_every_point_has_a_name_of_its_own():
-    for points in (DISPATCHER, INGRESS):
+    for points in ((*DISPATCHER, *AHEAD), INGRESS):
         assert len(points) == len({point.name for point in points})

@@ -2,98 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.broker import TYPES, Broker
+from tests.broker import Broker
 from tests.fakes import Call, Reply, nothing
-from tests.system import TOKEN, eventually
 from tests.triggers.dispatcher.behaviour import REPLY_TYPE, reply_to
 from tests.triggers.dispatcher.conftest import broker
-from tools.local.rabbitmq import RabbitMQ
+from tests.triggers.stage import Proxy, Stage, until
 from triggers import amqp, trigger, wire
-from triggers.amqp import Link
-from triggers.topology import Topology
-from triggers.trigger import DispatcherSettings, Trigger
 
 __all__ = ["broker"]
-
-
-class Proxy:
-    """Stands before RabbitMQ, and holds every byte while it is `held`."""
-
-    def __init__(self, rabbitmq: RabbitMQ):
-        self._url, self._port = rabbitmq.url, rabbitmq.port
-        self._flows = asyncio.Event()
-        self.let_go()
-
-    def hold(self) -> None:
-        self._flows.clear()
-
-    def let_go(self) -> None:
-        self._flows.set()
-
-    async def __aenter__(self) -> str:
-        """The address by which RabbitMQ is reached here."""
-        self._server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
-        return self._url.replace(f":{self._port}/", f":{self._server.sockets[0].getsockname()[1]}/")
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        await asyncio.gather(self._pump(reader, back_writer), self._pump(back_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self._flows.wait()
-            writer.write(data)
-        writer.close()
-
-
-class Stage:
-    """The trigger `one` of a test's exchange, here in this process."""
-
-    def __init__(self, broker: Broker, url: str, workers: int = 1):
-        self.broker = broker
-        settings = DispatcherSettings(
-            amqp_url=url, installation_token=TOKEN, dispatcher_workers=workers, dispatcher_backoff_seconds=0.1
-        )
-        topology = Topology(broker.exchange, "classic")
-        function = SimpleNamespace(name="one", topic=TYPES["one"], event_type=TYPES["one"])
-        self.trigger = Trigger(function, settings, topology, broker.one.url)
-
-        def declare(channel: Any) -> None:
-            topology.declare_trigger(channel, function)
-            for number in range(8):
-                topology._declare_retry_queue(channel, topology.retry_queue(number))
-
-        self.link = Link(url, declare, [self.trigger.subscription])
-
-    async def __aenter__(self) -> "Stage":
-        self.trigger.start(self.link)
-        self.link.start()
-        assert await self.link.wait_ready(30)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.trigger.stop(10)
-        await self.link.stop()
-
-    @property
-    def unacknowledged(self) -> int:
-        return sum(len(consumer._open) for consumer in self.link._open.consumers.values())
-
-    async def settled(self, *ids: str) -> None:
-        """Wait until every one of these was handled and nothing is unacknowledged."""
-        await until(lambda: {*ids} <= {*self.broker.one.ids} and not self.unacknowledged, f"{ids} handled")
-
-
-async def until(condition: Callable[[], Any], what: str) -> Any:
-    return await asyncio.to_thread(eventually, condition, what)
 
 
 def played(broker: Broker, story: Callable[[Stage], Awaitable[None]], workers: int = 1) -> None:

@@ -69,7 +69,11 @@ class Environment:
         """
         return {
             # Its functions share the processors with it, unless somebody says otherwise.
-            **({"DISPATCHER_AT_A_TIME": str(len(os.sched_getaffinity(0)))} if name == "dispatcher" else {}),
+            **(
+                {"DISPATCHER_AT_A_TIME": str(len(os.sched_getaffinity(0))), "DISPATCHER_AHEAD": "true"}
+                if name == "dispatcher"
+                else {}
+            ),
             **self._of_all(),
             **({} if name == "gateway" else self._token()),
             **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),

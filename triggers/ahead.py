@@ -1,0 +1,40 @@
+"""Which replies need not be waited for: those that this very dispatcher takes off their queue again.
+
+A reply is published, and RabbitMQ has it, for ever and for everybody who listens. Its step begins meanwhile. What it
+answers is acknowledged when the reply is confirmed, as always, so a crash in between costs a redelivery: the steps
+before answer from their decisions.
+"""
+
+from collections import defaultdict
+from typing import Protocol
+
+from triggers.amqp import Message
+
+
+class Taker(Protocol):
+    """Who takes the messages of a queue."""
+
+    event_type: str | None
+
+    def take_ahead(self, message: Message) -> bool:
+        """Begin with a message that is about to be published, unless it has to be waited for."""
+
+
+class Ahead:
+    """The takers of one dispatcher, by the type of the events that they take."""
+
+    def __init__(self) -> None:
+        self._takers: dict[str | None, list[Taker]] = defaultdict(list)
+
+    def add(self, taker: Taker) -> None:
+        """Let this one begin ahead."""
+        self._takers[taker.event_type].append(taker)
+
+    def remove(self, taker: Taker) -> None:
+        """Let this one wait for its events again."""
+        self._takers[taker.event_type].remove(taker)
+
+    def begin(self, message: Message) -> bool:
+        """Begin with a message that is about to be published; whether nobody here waits for it any more."""
+        takers = self._takers.get(message.headers.get("type"), ())
+        return bool(takers) and all([taker.take_ahead(message) for taker in takers])
