@@ -5,7 +5,7 @@ what does not get that far stays in the table, and the flush sends it. A crash b
 deletion sends an event twice; its derived id makes the second one harmless.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import ERROR
 from typing import Any
 
@@ -82,12 +82,12 @@ def put(db: Database, event: CloudEvent) -> None:
     """Write that `event` is to be sent, in the caller's transaction; it is sent as soon as that has committed."""
     db.rows(PUT, id=event["id"], type=event["type"], order_id=event["subject"], **trace_columns())
     outgoing = Outgoing(event, traces.current())
-    db.after_commit(lambda: send(outgoing))
+    db.after_commit(lambda: send(lambda: outgoing))
 
 
-def send(outgoing: Outgoing) -> None:
-    """Send an event whose row is committed, beside the request that has written it."""
-    _sender.put(outgoing)
+def send(make: Callable[[], Outgoing]) -> None:
+    """Send an event whose row is committed; it is made and sent beside the request that has written it."""
+    _sender.put(make)
 
 
 def flush(age: float | None = None) -> int:
@@ -149,13 +149,23 @@ def _keep(db: Database, refused: dict[str, str]) -> None:
         db.rows(REFUSE, id=id, reason=reason)
 
 
-def _send_now(waiting: Sequence[Outgoing]) -> tuple[list[str], bool]:
+def _send_now(makes: Sequence[Callable[[], Outgoing]]) -> tuple[list[str], bool]:
     """For the sender: the rows that may go, and whether the broker is there."""
+    waiting = [outgoing for make in makes if (outgoing := _made(make))]
     answers = broker.post(waiting)
     if refused := _refused(waiting, answers):
         with database.autocommit() as db:
             _keep(db, refused)
     return _taken(waiting, answers), NOT_NOW not in answers
+
+
+def _made(make: Callable[[], Outgoing]) -> Outgoing | None:
+    """Each by itself; of one that can't be made the flush will say why."""
+    try:
+        return make()
+    except Exception:
+        log("event not made, the flush tries it", level=ERROR, trace=True)
+        return None
 
 
 def _cross_out(ids: Sequence[str]) -> None:

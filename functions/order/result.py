@@ -62,8 +62,8 @@ def result(order: Result, db: Decisions) -> None:
     if ended is None:
         raise NotYet(f"order {order.order_id} was not created here yet: order.newOrder comes first")
     if ended.now:
-        notice = Outgoing(notice_event(ended), traces.current())
-        db.after_commit(lambda: outbox.send(notice))
+        trace = traces.current()
+        db.after_commit(lambda: outbox.send(lambda: Outgoing(notice_event(ended), trace)))
         db.after_commit(lambda: count(ended.status, ended.reason))
 
 

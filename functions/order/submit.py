@@ -79,8 +79,8 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
     is_over = _is_over(body)
     row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))
     if row is not None and row.now:
-        start = Outgoing(start_event(row), traces.current())
-        db.after_commit(lambda: outbox.send(start))
+        trace = traces.current()
+        db.after_commit(lambda: outbox.send(lambda: Outgoing(start_event(row), trace)))
         return OrderTaken(order_id=row.order_id)
     if row is None and is_over:
         return Simple.refused("deliveryDate: expected today or later, got a day that is over")

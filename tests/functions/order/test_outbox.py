@@ -9,7 +9,7 @@ import pytest
 from cloudevents.http import CloudEvent
 
 from functions.order import outbox
-from functions.order.broker import AT_A_TIME
+from functions.order.broker import AT_A_TIME, Outgoing
 from functions.order.flush import flush
 from functions.order.notice import notice_event
 from functions.order.saga_start import event_id, start_event
@@ -169,8 +169,19 @@ def test_a_refusal_beside_an_outage_leaves_the_outage_known(broker, admin):
     first, second = opened(admin, "r1", "r2")
     answers = {first["id"]: (415, {}, b"no"), second["id"]: (503, {}, b"")}
     broker.behave = lambda call: (415, {}, b"") if call.is_batch else answers[json.loads(call.body)["id"]]
-    taken, there = outbox._send_now([outbox.Outgoing(first), outbox.Outgoing(second)])
+    taken, there = outbox._send_now([lambda: outbox.Outgoing(first), lambda: outbox.Outgoing(second)])
     assert ([], False) == (taken, there)
+
+
+def test_an_event_that_cannot_be_made_now_is_left_to_the_flush_and_the_others_are_sent(broker, admin):
+    (event,) = opened(admin, "m1")
+
+    def fail() -> Outgoing:
+        raise RuntimeError("ours")
+
+    assert ([event["id"]], True) == outbox._send_now([fail, lambda: Outgoing(event)])
+    assert ([], True) == outbox._send_now([fail])
+    assert 1 == len(broker.calls)
 
 
 def test_an_event_goes_on_in_the_trace_of_the_request_that_wrote_it(at_once, admin):
