@@ -11,7 +11,7 @@ from typing import Protocol
 from triggers.amqp import Message
 
 
-class Taker(Protocol):
+class Subscriber(Protocol):
     """Who takes the messages of a queue."""
 
     event_type: str | None
@@ -21,20 +21,20 @@ class Taker(Protocol):
 
 
 class Ahead:
-    """The takers of one dispatcher, by the type of the events that they take."""
+    """The subscribers of one dispatcher, by the type of the events that they take."""
 
     def __init__(self) -> None:
-        self._takers: dict[str | None, list[Taker]] = defaultdict(list)
+        self._subscribers: dict[str | None, list[Subscriber]] = defaultdict(list)
 
-    def add(self, taker: Taker) -> None:
+    def add(self, subscriber: Subscriber) -> None:
         """Let this one begin ahead."""
-        self._takers[taker.event_type].append(taker)
+        self._subscribers[subscriber.event_type].append(subscriber)
 
-    def remove(self, taker: Taker) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """Let this one wait for its events again."""
-        self._takers[taker.event_type].remove(taker)
+        self._subscribers[subscriber.event_type].remove(subscriber)
 
     def begin(self, message: Message) -> bool:
         """Begin with a message that is about to be published; whether nobody here waits for it any more."""
-        takers = self._takers.get(message.headers.get("type"), ())
-        return bool(takers) and all([taker.take_ahead(message) for taker in takers])
+        subscribers = self._subscribers.get(message.headers.get("type"), ())
+        return bool(subscribers) and all([subscriber.take_ahead(message) for subscriber in subscribers])

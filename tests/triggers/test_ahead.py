@@ -9,11 +9,14 @@ import pytest
 
 from tests.broker import TYPES, Broker
 from tests.fakes import BATCH, Call, Reply, nothing
+from tests.system import TOKEN
 from tests.triggers.dispatcher.behaviour import done
 from tests.triggers.dispatcher.conftest import broker
 from tests.triggers.stage import Proxy, Stage, until
 from triggers import amqp, trigger
 from triggers.ahead import Ahead
+from triggers.dispatcher import Dispatcher
+from triggers.trigger import DispatcherSettings
 
 __all__ = ["broker"]
 
@@ -195,7 +198,14 @@ def test_a_connection_that_is_lost_brings_everything_again(broker):
     assert (["a"] * 2, ["a-two"] * 2) == (broker.one.ids, broker.two.ids)
 
 
-def test_a_dispatcher_is_ahead_only_when_it_is_told_to_be(broker):
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_dispatcher_is_ahead_when_its_settings_say_so(rabbitmq, ahead):
+    settings = {"amqp_url": rabbitmq.url, "installation_token": TOKEN, "dispatcher_ahead": ahead}
+    made = Dispatcher(DispatcherSettings(**settings))
+    assert {ahead} == {trigger._ahead is not None for trigger in made.triggers}
+
+
+def test_the_dispatchers_process_calls_once_what_it_begins_ahead(broker):
     broker.one.behave = answers
     process = broker.start(DISPATCHER_AHEAD="true")
     broker.publish(*"abc")
