@@ -59,7 +59,8 @@ class Received:
 class Broker:
     """Queues are made by the test itself too, so that events can wait before the dispatcher is there."""
 
-    def __init__(self, rabbitmq: RabbitMQ, directory: Path):
+    def __init__(self, rabbitmq: RabbitMQ, directory: Path, queue_type: str = "classic"):
+        self.queue_type = queue_type
         self.rabbitmq, self.directory = rabbitmq, directory
         self.exchange = f"t{uuid.uuid4().hex[:8]}"
         self.dead_letters = f"{self.exchange}.dead-letters"
@@ -72,7 +73,7 @@ class Broker:
         self.connect()
         self.channel.exchange_declare(self.exchange, "headers", durable=True)
         for name, type in TYPES.items():
-            self.channel.queue_declare(self.queue(name), durable=True, arguments=CLASSIC)
+            self.channel.queue_declare(self.queue(name), durable=True, arguments={"x-queue-type": queue_type})
             match = {"x-match": "all", "x-knative-trigger": name, "type": type}
             self.channel.queue_bind(self.queue(name), self.exchange, "", match)
             self.functions[name].start()

@@ -237,7 +237,7 @@ MUTATIONS = (
     Mutation(
         "whatever has the id of what was begun ahead counts as its copy",
         "triggers/deliveries.py",
-        "        return self.body == message.body and self.headers == message.headers",
+        "        return self.body == message.body and self.headers == headers",
         "        return True",
         "tests/triggers/test_deliveries.py", "not_the_same",
     ),

@@ -56,7 +56,7 @@ class Stage:
         settings = DispatcherSettings(
             amqp_url=url, installation_token=TOKEN, dispatcher_workers=workers, dispatcher_backoff_seconds=0.1
         )
-        topology = Topology(broker.exchange, "classic")
+        topology = Topology(broker.exchange, broker.queue_type)
         functions = [SimpleNamespace(name=name, topic=type, event_type=type) for name, type in TYPES.items()]
         self.triggers = [
             Trigger(function, settings, topology, broker.functions[function.name].url, ahead=ahead)

@@ -198,6 +198,22 @@ def test_a_connection_that_is_lost_brings_everything_again(broker):
     assert (["a"] * 2, ["a-two"] * 2) == (broker.one.ids, broker.two.ids)
 
 
+def test_a_quorum_queues_copy_is_known_as_well(rabbitmq, tmp_path):
+    broker = Broker(rabbitmq, tmp_path, "quorum")
+    broker.one.behave = answers
+
+    async def story(stage: Stage, _: Proxy) -> None:
+        broker.publish("a")
+        await until(lambda: broker.two.calls, "the step after")
+        await all_acknowledged(stage)
+
+    try:
+        played(broker, story)
+        assert (["a"], ["a-two"]) == (broker.one.ids, broker.two.ids)
+    finally:
+        broker.close()
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 def test_a_dispatcher_is_ahead_when_its_settings_say_so(rabbitmq, ahead):
     settings = {"amqp_url": rabbitmq.url, "installation_token": TOKEN, "dispatcher_ahead": ahead}

@@ -115,6 +115,14 @@ def test_a_message_that_is_not_the_same_is_a_delivery_of_its_own(other):
     assert begun is consumer.delivered(delivered(2))
 
 
+@pytest.mark.parametrize(("count", "is_copy"), [(0, True), (1, False)])
+def test_only_the_first_delivery_of_a_quorum_queue_is_the_copy(count, is_copy):
+    consumer = consumer_of()
+    begun = consumer.begin_ahead(message())
+    came = consumer.delivered(delivered(1, headers=HEADERS | {"x-delivery-count": count}))
+    assert is_copy == (came is begun)
+
+
 def test_a_second_copy_is_a_delivery_of_its_own():
     consumer = consumer_of()
     begun = consumer.begin_ahead(message())
