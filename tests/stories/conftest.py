@@ -21,6 +21,7 @@ FIRST_DAY = date(2100, 1, 1)
 # A binding that asks for no attribute: the queue gets a copy of every event that there is.
 EVERYTHING = {"x-match": "all"}
 TAP = "tests.every-event"
+LAST = "homework.arch.order.result"
 
 FORWARD = [
     "order.new_order",
@@ -35,7 +36,10 @@ END = ["order.result", "notification.send_email"]
 
 
 class Tap:
-    """Every event that the broker has taken since the file's tests began, in the order in which it took them."""
+    """Every event that the broker has taken since the file's tests began, in the order of their making.
+
+    The dispatcher has some time for publishing that of which it has begun the step; the ingress may be faster.
+    """
 
     def __init__(self, system: System, exchange: str = "food.events"):
         self.system = system
@@ -51,7 +55,17 @@ class Tap:
         channel.connection.close()
 
     def of(self, order_id: str) -> list[WireEvent]:
-        """The order's events; what was sent more than once is told once, where it came first."""
+        """The order's events; what was sent more than once is told once, as it came first."""
+        self._look()
+        events = [event for event in self._taken.values() if event["subject"] == order_id]
+        return sorted(events, key=lambda event: event["time"])
+
+    def ended(self) -> set[str]:
+        """The orders of which the broker has the last event that a step has answered."""
+        self._look()
+        return {event["subject"] for event in self._taken.values() if event["type"] == LAST}
+
+    def _look(self) -> None:
         channel = self.system.channel()
         try:
             while (found := channel.basic_get(TAP, auto_ack=True))[0]:
@@ -60,7 +74,6 @@ class Tap:
                 self._taken.setdefault((event["source"], event["id"]), event)
         finally:
             channel.connection.close()
-        return [event for event in self._taken.values() if event["subject"] == order_id]
 
 
 @dataclass
@@ -143,7 +156,7 @@ class Stage:
 
         The last step sends none: that it has worked is seen by the mail.
         """
-        senders = [event["source"].strip("/").replace("/", ".") for event in self.tap.of(order_id)]
+        senders = [event["source"].strip("/").replace("/", ".") for event in self._events(order_id)]
         steps = [sender for sender in senders if sender != "order.submit"]
         return [*steps, *["notification.send_email"] * self._mails_of(order_id)]
 
@@ -153,7 +166,12 @@ class Stage:
 
     def events(self, order_id: str) -> list[str]:
         """Every event of an ended order, in structured form."""
-        return [_structured(event) for event in self.tap.of(order_id)]
+        return [_structured(event) for event in self._events(order_id)]
+
+    def _events(self, order_id: str) -> list[WireEvent]:
+        if self._mails_of(order_id):
+            eventually(lambda: order_id in self.tap.ended(), "the broker to have all events of the order")
+        return self.tap.of(order_id)
 
     def payments(self, order_id: str) -> list[tuple[str, str, str]]:
         rows = self.system.sql.rows(

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.processes import end
 from tests.stories.conftest import BACK, END, FORWARD, Stage
-from tests.system import eventually
+from tests.system import System, eventually
+from tools.local.children import Child
 from triggers.stack import by_event
 
 # The event that gets lost, and the step whose answer it is; without one it comes out of the outbox.
@@ -23,6 +25,22 @@ HOPS = {
     "order.result": "billing-refund",
     "notification.email": None,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _waiting_for_deliveries(system: System) -> Iterator[None]:
+    """As on a cluster: a dispatcher that begins before the delivery loses nothing to an empty queue."""
+    dispatcher = system.process("dispatcher")
+    before = dispatcher.environment
+    restart(system, dispatcher, {**before, "DISPATCHER_AHEAD": "false"})
+    yield
+    restart(system, dispatcher, before)
+
+
+def restart(system: System, process: Child, environment: dict[str, str]) -> None:
+    end(process)
+    process.environment = environment
+    system.start_process(process.name)
 
 
 @contextmanager

@@ -245,7 +245,8 @@ def test_a_function_begins_with_a_reply_before_it_is_delivered_while_it_is_liste
     connected.broker.publish("c")
     connected.done("c", "c-reply")
     connected.broker.nothing_left(process)
-    assert ["a", "a-reply", "b", "b-reply", "c", "c-reply"] == connected.gateway.ids
+    # What was handled just before it was removed may be delivered to it again.
+    assert ["a", "a-reply", "b", "b-reply", "c", "c-reply"] == [*dict.fromkeys(connected.gateway.ids)]
 
 
 def test_what_is_in_flight_when_a_function_is_removed_goes_back_to_its_queue(connected):
