@@ -21,9 +21,10 @@ class Subscriber(Protocol):
 
 
 class Ahead:
-    """The subscribers of one dispatcher, by the type of the events that they take."""
+    """The subscribers of one dispatcher, by the type of the events that they take; unless it `is_on`, all wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_on: bool = False):
+        self.is_on = is_on
         self._subscribers: dict[str | None, list[Subscriber]] = defaultdict(list)
 
     def add(self, subscriber: Subscriber) -> None:
@@ -36,5 +37,7 @@ class Ahead:
 
     def begin(self, message: Message) -> bool:
         """Begin with a message that is about to be published; whether nobody here waits for it any more."""
+        if not self.is_on:
+            return False
         subscribers = self._subscribers.get(message.headers.get("type"), ())
         return bool(subscribers) and all([subscriber.take_ahead(message) for subscriber in subscribers])

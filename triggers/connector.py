@@ -99,7 +99,7 @@ class Connector:
         self.triggers: list[Trigger] = []
         self.link = Link(settings.amqp_url, self._declare)
         self._turns = Turns(settings.dispatcher_at_a_time)
-        self._ahead = Ahead() if settings.dispatcher_ahead else None
+        self._ahead = Ahead(settings.dispatcher_ahead)
         self._gateway = settings.connector_gateway_url.rstrip("/")
         self._connections = Connections(CONNECT_SECONDS, LIST_SECONDS)
         self._stopping = asyncio.Event()
@@ -172,8 +172,7 @@ class Connector:
         # What is in flight goes back to the queue; a step that has decided answers it from its decision.
         self.link.unsubscribe(trigger.subscription)
         trigger.stopping.set()
-        if self._ahead:
-            self._ahead.remove(trigger)
+        self._ahead.remove(trigger)
         log("function gone, its queue stays", function=trigger.function.name, type=trigger.function.topic)
 
 

@@ -32,7 +32,7 @@ class Dispatcher:
     def __init__(self, settings: DispatcherSettings):
         self.topology = Topology.of(settings)
         turns = Turns(settings.dispatcher_at_a_time)
-        ahead = Ahead() if settings.dispatcher_ahead else None
+        ahead = Ahead(settings.dispatcher_ahead)
         self.triggers = [
             Trigger(function, settings, self.topology, turns=turns, ahead=ahead) for function in _served(settings)
         ]

@@ -85,7 +85,7 @@ class Trigger:
         ahead: Ahead | None = None,
     ):
         self.function, self.settings, self.topology = function, settings, topology
-        self._turns, self._ahead = turns or Turns(), ahead
+        self._turns, self._ahead = turns or Turns(), ahead or Ahead()
         self.url = url or address(function.name)
         self.meaning = meaning
         self.link: Link | None = None
@@ -113,8 +113,7 @@ class Trigger:
     def start(self, link: Link) -> None:
         """Begin to consume."""
         self.link = link
-        if self._ahead:
-            self._ahead.add(self)
+        self._ahead.add(self)
 
     @property
     def event_type(self) -> str | None:
@@ -264,7 +263,7 @@ class Trigger:
                 self._report(job.event, "done", INFO, began, batch=len(jobs) if len(jobs) > 1 else None)
 
         messages = [message_of(reply, self.topology.exchange) for reply in replies]
-        begun = [self._ahead.begin(message) for message in messages] if self._ahead else [False]
+        begun = [self._ahead.begin(message) for message in messages]
         self._publish(messages, jobs, confirmed, soon=bool(begun) and all(begun))
 
     def _fail(self, job: Job, failure: Failed, began: float) -> None:

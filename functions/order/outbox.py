@@ -81,13 +81,16 @@ def trace_columns() -> dict[str, str | None]:
 def put(db: Database, event: CloudEvent) -> None:
     """Write that `event` is to be sent, in the caller's transaction; it is sent as soon as that has committed."""
     db.rows(PUT, id=event["id"], type=event["type"], order_id=event["subject"], **trace_columns())
-    outgoing = Outgoing(event, traces.current())
-    db.after_commit(lambda: send(lambda: outgoing))
+    send_when_committed(db, lambda: event)
 
 
-def send(make: Callable[[], Outgoing]) -> None:
-    """Send an event whose row is committed; it is made and sent beside the request that has written it."""
-    _sender.put(make)
+def send_when_committed(db: Database, make: Callable[[], CloudEvent]) -> None:
+    """Send the event of a row that the caller's transaction has written, once that has committed.
+
+    It is made and sent beside the request.
+    """
+    trace = traces.current()
+    db.after_commit(lambda: _sender.put(lambda: Outgoing(make(), trace)))
 
 
 def flush(age: float | None = None) -> int:

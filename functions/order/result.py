@@ -1,13 +1,11 @@
 """End an order, and write the notification about it in the same commit."""
 
 from functions.order import outbox
-from functions.order.broker import Outgoing
 from functions.order.ended import count
 from functions.order.notice import event_id, notice_event
 from functions.shared.decisions import Decisions
 from functions.shared.settings import BrokerSettings, require
 from functions.shared.step import NotYet, step
-from functions.shared.telemetry import traces
 from schemas.events import DeliveryStatus, EmailMessage, OrderStatus, PayStatus, Result, StoreStatus
 
 # End an order once, with its notification, which has all its tries before it; whoever comes later finds the order
@@ -62,8 +60,7 @@ def result(order: Result, db: Decisions) -> None:
     if ended is None:
         raise NotYet(f"order {order.order_id} was not created here yet: order.newOrder comes first")
     if ended.now:
-        trace = traces.current()
-        db.after_commit(lambda: outbox.send(lambda: Outgoing(notice_event(ended), trace)))
+        outbox.send_when_committed(db, lambda: notice_event(ended))
         db.after_commit(lambda: count(ended.status, ended.reason))
 
 

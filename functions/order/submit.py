@@ -8,7 +8,6 @@ from pydantic import Field
 
 from functions.order import outbox
 from functions.order.admission import AdmissionSettings, admission
-from functions.order.broker import Outgoing
 from functions.order.saga_start import SagaSettings, event_id, order_id, start_event
 from functions.shared import exact_json
 from functions.shared.caller import Caller
@@ -22,7 +21,6 @@ from functions.shared.settings import (
     read,
     require,
 )
-from functions.shared.telemetry import traces
 from schemas.answers import Simple
 from schemas.events import NewOrder
 from schemas.order import OrderRequest, OrderTaken
@@ -79,8 +77,7 @@ def submit(body: OrderRequest, caller: Caller, db: Database) -> OrderTaken | Sim
     is_over = _is_over(body)
     row = db.row(ACCEPT, refuse=is_over, **_fields(body, caller, request))
     if row is not None and row.now:
-        trace = traces.current()
-        db.after_commit(lambda: outbox.send(lambda: Outgoing(start_event(row), trace)))
+        outbox.send_when_committed(db, lambda: start_event(row))
         return OrderTaken(order_id=row.order_id)
     if row is None and is_over:
         return Simple.refused("deliveryDate: expected today or later, got a day that is over")

@@ -33,7 +33,7 @@ def played(broker: Broker, story: Callable[[Stage, Proxy], Awaitable[None]]) -> 
 
     async def run() -> None:
         proxy = Proxy(broker.rabbitmq)
-        async with proxy as url, Stage(broker, url, ahead=Ahead()) as stage:
+        async with proxy as url, Stage(broker, url, ahead=Ahead(True)) as stage:
             await story(stage, proxy)
 
     asyncio.run(run())
@@ -218,7 +218,7 @@ def test_a_quorum_queues_copy_is_known_as_well(rabbitmq, tmp_path):
 def test_a_dispatcher_is_ahead_when_its_settings_say_so(rabbitmq, ahead):
     settings = {"amqp_url": rabbitmq.url, "installation_token": TOKEN, "dispatcher_ahead": ahead}
     made = Dispatcher(DispatcherSettings(**settings))
-    assert {ahead} == {trigger._ahead is not None for trigger in made.triggers}
+    assert {ahead} == {trigger._ahead.is_on for trigger in made.triggers}
 
 
 def test_the_dispatchers_process_calls_once_what_it_begins_ahead(broker):
