@@ -5,18 +5,27 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from logging import ERROR
 from typing import TypeVar
 
+from functions.shared import afterwards
+from functions.shared.afterwards import Action
 from functions.shared.answers import Answer
 from functions.shared.request import Request
+from functions.shared.telemetry.logs import log
 
 # Seconds that the first in the queue for a thread has waited when others are refused, and when it is refused itself.
 LONGEST_QUEUE = 2.0
 LONGEST_WAIT = 3.0
+# Of the loop, from a thread's answer until it is written: those who were answered together, then each of them, go on.
+TURNS = 3
 Handle = Callable[[Request], Answer]
+# Gives what hands over the answer.
+Work = Callable[[], Callable[[], object] | None]
+Inbox = queue.SimpleQueue[Work]
 T = TypeVar("T")
 
 
@@ -28,6 +37,24 @@ def settle(answered: asyncio.Future[T], outcome: T | BaseException) -> None:
         answered.set_exception(outcome)
     else:
         answered.set_result(outcome)
+
+
+def _answer(answered: asyncio.Future[T], outcome: T | BaseException, left: Sequence[Action]) -> None:
+    settle(answered, outcome)
+    if left:
+        _do_later(left)
+
+
+def _do_later(left: Sequence[Action], turns: int = TURNS) -> None:
+    """Do what was left for afterwards, some turns of the loop later; a problem of one of them is nobody else's."""
+    if turns:
+        asyncio.get_running_loop().call_soon(_do_later, left, turns - 1)
+        return
+    for action in left:
+        try:
+            action()
+        except Exception:
+            log("failed after the answer", level=ERROR, trace=True)
 
 
 class Behind(Exception):
@@ -65,8 +92,10 @@ class Threads:
     """
 
     def __init__(self, most: int):
-        self._most, self._started, self._busy = most, 0, 0
-        self._work_to_do: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._most, self._started = most, 0
+        self._lock = threading.Lock()  # for these two
+        self._to_do: deque[Work] = deque()
+        self._free: list[Inbox] = []
         self._queue: deque[_Waiting] = deque()
 
     async def answer(self, handle: Handle, request: Request) -> Answer:
@@ -81,24 +110,20 @@ class Threads:
         answered: asyncio.Future[T] = loop.create_future()
         waiting = _Waiting(answered)
 
-        def work() -> None:
+        def work() -> Callable[[], object] | None:
             if not waiting.claim():
-                return
+                return None
+            left = afterwards.begin()
             try:
                 outcome = answering()
             except BaseException as problem:
                 outcome = problem
-            loop.call_soon_threadsafe(settle, answered, outcome)
+            afterwards.end()
+            return partial(loop.call_soon_threadsafe, _answer, answered, outcome, left)
 
-        self._busy += 1
-        if self._busy > self._started < self._most:
-            self._start()
         self._queue.append(waiting)
-        self._work_to_do.put(work)
-        try:
-            return await answered
-        finally:
-            self._busy -= 1
+        self._hand_over(work)
+        return await answered
 
     def _is_behind(self) -> bool:
         """Whether the first in the queue has waited for long; who has waited for too long is refused now."""
@@ -108,10 +133,36 @@ class Threads:
                 settle(waiting.answered, Behind())
         return bool(self._queue) and self._queue[0].age > LONGEST_QUEUE
 
-    def _start(self) -> None:
-        self._started += 1
-        threading.Thread(target=self._work, name=f"function-{self._started}", daemon=True).start()
+    def _hand_over(self, work: Work) -> None:
+        """To the thread that was the last at work, and no other: with one queue for all, each piece woke up two."""
+        with self._lock:
+            if not self._free and self._started == self._most:
+                self._to_do.append(work)
+                return
+            inbox = self._free.pop() if self._free else None
+        (inbox or self._start()).put(work)
 
-    def _work(self) -> None:
+    def _start(self) -> Inbox:
+        self._started += 1
+        inbox: Inbox = queue.SimpleQueue()
+        name = f"function-{self._started}"
+        threading.Thread(target=self._work, args=(inbox,), name=name, daemon=True).start()
+        return inbox
+
+    def _work(self, inbox: Inbox) -> None:
+        work: Work | None = inbox.get()
         while True:
-            self._work_to_do.get()()
+            hand_over = work()
+            work = self._next(inbox)
+            if hand_over:
+                # The last thing before it sleeps: the loop that this wakes up wants the interpreter.
+                hand_over()
+            work = work or inbox.get()
+
+    def _next(self, inbox: Inbox) -> Work | None:
+        """What is to be done; without any the thread is free."""
+        with self._lock:
+            if self._to_do:
+                return self._to_do.popleft()
+            self._free.append(inbox)
+            return None

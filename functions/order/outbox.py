@@ -18,6 +18,7 @@ from functions.order.notice import notice_event
 from functions.order.saga_start import start_event
 from functions.order.sender import Sender
 from functions.shared import database, events
+from functions.shared.afterwards import afterwards
 from functions.shared.database import Database
 from functions.shared.settings import Settings, read
 from functions.shared.telemetry import traces
@@ -90,7 +91,7 @@ def send_when_committed(db: Database, make: Callable[[], CloudEvent]) -> None:
     It is made and sent beside the request.
     """
     trace = traces.current()
-    db.after_commit(lambda: _sender.put(lambda: Outgoing(make(), trace)))
+    db.after_commit(lambda: afterwards(lambda: _sender.put(lambda: Outgoing(make(), trace))))
 
 
 def flush(age: float | None = None) -> int:

@@ -6,9 +6,10 @@ once more, which is harmless.
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from logging import WARNING
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from functions.shared.telemetry.logs import log
@@ -34,18 +35,18 @@ class Sender:
         self._send, self._cross_out, self._catch_up = send, cross_out, catch_up
         self._sent: list[Any] = []
         self._sent_since = 0.0
-        # One that is full forgets the oldest: its row is in the table.
-        self._waiting: deque[Any] = deque(maxlen=MOST_WAITING)
-        self._wanted = threading.Event()
+        self._waiting: SimpleQueue[Any] = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._behind = False
 
     def put(self, outgoing: Any) -> None:
         """Send it soon; never blocks."""
-        self._behind = self._behind or len(self._waiting) == MOST_WAITING
-        self._waiting.append(outgoing)
-        self._wanted.set()
+        if self._waiting.qsize() >= MOST_WAITING:
+            # Its row is in the table.
+            self._behind = True
+        else:
+            self._waiting.put(outgoing)
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
@@ -58,15 +59,19 @@ class Sender:
 
     def _work(self) -> None:
         while True:
-            self._wanted.wait(CROSS_OUT_AFTER if self._sent else None)
-            self._wanted.clear()
-            while batch := self._batch():
+            if batch := self._batch():
                 self._safely(self._send_some, batch)
             if self._sent and time.monotonic() - self._sent_since >= CROSS_OUT_AFTER:
                 self._safely(self._cross_out_sent)
 
     def _batch(self) -> list[Any]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
+        """What waits now, or else what comes next; nothing when rows are to be crossed out before anything comes."""
+        batch = []
+        with suppress(Empty):
+            batch.append(self._waiting.get(timeout=CROSS_OUT_AFTER if self._sent else None))
+            while len(batch) < MOST_TOGETHER:
+                batch.append(self._waiting.get_nowait())
+        return batch
 
     def _send_some(self, batch: list[Any]) -> None:
         sent, there = self._send(batch)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pg8000.native
-from pg8000.converters import make_params
+from pg8000.converters import make_param
 from pg8000.core import BIND, COMMAND_COMPLETE, EXECUTE_MSG, READY_FOR_QUERY, SYNC_MSG, Context
 from pg8000.native import DatabaseError, Error, InterfaceError
 
@@ -57,14 +57,16 @@ class PipelinedConnection(pg8000.native.Connection):
         return bool(poll.poll(0))
 
     def _bind(self, statement: pg8000.native.PreparedStatement, values: dict[str, Any]) -> bytes:
-        parameters = make_params(self.py_types, statement.make_vals(values))
+        parameters = statement.make_vals(values)
         body = bytearray(b"\x00" + statement.name_bin + _COUNT.pack(0) + _COUNT.pack(len(parameters)))
         for parameter in parameters:
-            if parameter is None:
+            # Most are texts, or names of states, which are texts too: the driver looks for theirs among all types.
+            text = parameter if isinstance(parameter, str) else make_param(self.py_types, parameter)
+            if text is None:
                 body += _NULL
             else:
-                text = parameter.encode(self._client_encoding)
-                body += _LENGTH.pack(len(text)) + text
+                encoded = text.encode(self._client_encoding)
+                body += _LENGTH.pack(len(encoded)) + encoded
         body += _COUNT.pack(0)
         return _HEAD.pack(BIND, len(body) + 4) + body
 

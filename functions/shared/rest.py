@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, RootModel, TypeAdapter, ValidationError
 
 from functions.shared import database, exact_json, group_commit, idempotency, installation
+from functions.shared.afterwards import afterwards
 from functions.shared.answers import JSON, Answer, json_answer, status_body
 from functions.shared.caller import Caller
 from functions.shared.database import Database
@@ -121,10 +122,15 @@ class Route:
 
     def path_values(self, path: str) -> dict[str, str]:
         """The values of the path's placeholders, whatever the prefix under which the function is served."""
-        for template in self.paths:
-            if match := re.search(f"{expression(template, named=True)}$", path):
+        for pattern in self._patterns:
+            if match := pattern.search(path):
                 return match.groupdict()
         return {}
+
+    @cached_property
+    def _patterns(self) -> list[re.Pattern[str]]:
+        """Of those that have placeholders: others have no values."""
+        return [re.compile(f"{expression(path, named=True)}$") for path in self.paths if "{" in path]
 
 
 def rest(
@@ -215,13 +221,8 @@ class _Call:
             answer = answering()
         except Exception as problem:
             answer = self._trouble(problem)
-        log(
-            "request",
-            function=self.route.name,
-            method=self.request.method,
-            ms=milliseconds_since(began),
-            outcome=answer[1],
-        )
+        facts = {"function": self.route.name, "method": self.request.method, "ms": milliseconds_since(began)}
+        afterwards(partial(log, "request", **facts, outcome=answer[1]))
         return answer
 
     def _checked(self) -> Answer:
@@ -341,8 +342,9 @@ class _Call:
 
 def _in_callers_name(body: BaseModel, caller: Caller) -> BaseModel:
     """A name that means the caller is the caller's own, in whatever form it was typed."""
-    given = {name: getattr(body, name, None) for name in NAMES_OF_USERS}
-    meant = [name for name, value in given.items() if value and plain_name(value) == plain_name(caller.username)]
+    given = {name: getattr(body, name) for name in NAMES_OF_USERS if name in type(body).model_fields}
+    others = [name for name, value in given.items() if value and value != caller.username]
+    meant = [name for name in others if plain_name(given[name]) == plain_name(caller.username)]
     return body.model_copy(update=dict.fromkeys(meant, caller.username)) if meant else body
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from functions.shared.afterwards import afterwards
 from functions.shared.request import Request
 from schemas.events import ALL
 from tests.clients import API
@@ -30,6 +31,7 @@ from triggers.stack import Function, by_event, load
 from triggers.threads import LONGEST_QUEUE, LONGEST_WAIT, Behind, Threads
 
 THREADS = 4
+POST = {"type": "http", "method": "POST", "path": "/", "headers": []}
 SOURCE = """
 import time
 from pathlib import Path
@@ -148,6 +150,42 @@ def test_a_queue_that_stands_still_refuses_who_comes_and_in_the_end_who_waits():
     assert ["/1", "/4"] == worked
 
 
+def test_work_goes_to_the_thread_that_was_the_last_at_work():
+    together = threading.Barrier(THREADS)
+
+    async def story() -> set[str]:
+        threads = Threads(THREADS)
+        await asyncio.gather(*[threads.call(together.wait) for _ in range(THREADS)])
+        return {await threads.call(lambda: threading.current_thread().name) for _ in range(5 * THREADS)}
+
+    assert 1 == len(asyncio.run(story()))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_what_is_no_part_of_an_answer_is_done_when_the_answer_is_written(grouped, lines):
+    done, over = [], asyncio.Event()
+
+    def wrong() -> None:
+        raise RuntimeError("a bug")
+
+    def handle(request: Request) -> tuple[str, int, dict]:
+        for action in (wrong, lambda: done.append("left"), over.set):
+            afterwards(action)
+        return request.path, 200, {}
+
+    async def send(message: dict[str, Any]) -> None:
+        done.append(message["type"])
+
+    async def story() -> None:
+        handle.grouped = grouped
+        await Functions(1, handle)(POST, no_body, send)
+        await asyncio.wait_for(over.wait(), 10)
+
+    asyncio.run(story())
+    assert ["http.response.start", "http.response.body", "left"] == done
+    assert ["failed after the answer"] == [json.loads(line)["message"] for line in lines]
+
+
 def test_clients_that_send_half_a_body_hold_up_nobody(running):
     half = [running.raw(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n" + b"x" * 50) for _ in range(64)]
     assert "POST / 2" == running.http.post("/", data="hi").text
@@ -167,6 +205,10 @@ def test_a_bug_is_500_and_harms_no_other_request(running):
     assert 500 == running.http.post("/wrong").status
     assert 200 == running.http.post("/").status
     assert "RuntimeError: a bug" in running.process.log.read_text()
+
+
+async def no_body() -> dict[str, Any]:
+    return {"type": "http.request", "body": b""}
 
 
 async def _half_a_body() -> AsyncIterator[dict[str, Any]]:

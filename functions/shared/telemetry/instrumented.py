@@ -67,8 +67,11 @@ def instrumented(
             seconds(outcome).observe(time.perf_counter() - began)
 
     def work(request: Request) -> Answer:
-        with busy.track_inprogress():
+        busy.inc()
+        try:
             return handle(request)
+        finally:
+            busy.dec()
 
     def refuse(request: Request) -> Answer:
         return count(too_large or _too_large, request)
