@@ -66,7 +66,8 @@ def together(works: Sequence[Callable[[Decisions], T]]) -> list[T]:
         runs = [_Run(work) for work in works]
         waiting = [run for run in runs if run.pauses]
         if waiting:
-            statements, locks = zip(*(run.asked for run in waiting), strict=True)
+            # A list: a tuple that is made of a generator is cut to its size, and Python keeps 2,000 of each size.
+            statements, locks = zip(*[run.asked for run in waiting], strict=True)
             locking = _locking([one for one in locks if one])
             found = db.together([*locking, *statements])
             for run, rows in zip(waiting, found[len(locking) :], strict=True):
