@@ -91,7 +91,11 @@ def send_when_committed(db: Database, make: Callable[[], CloudEvent]) -> None:
     It is made and sent beside the request.
     """
     trace = traces.current()
-    db.after_commit(lambda: afterwards(lambda: _sender.put(lambda: Outgoing(make(), trace))))
+
+    def outgoing() -> Outgoing:
+        return Outgoing(make(), trace)
+
+    db.after_commit(lambda: afterwards(lambda: _sender.put(outgoing)))
 
 
 def flush(age: float | None = None) -> int:

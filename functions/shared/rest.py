@@ -221,8 +221,16 @@ class _Call:
             answer = answering()
         except Exception as problem:
             answer = self._trouble(problem)
-        facts = {"function": self.route.name, "method": self.request.method, "ms": milliseconds_since(began)}
-        afterwards(partial(log, "request", **facts, outcome=answer[1]))
+        afterwards(
+            partial(
+                log,
+                "request",
+                function=self.route.name,
+                method=self.request.method,
+                ms=milliseconds_since(began),
+                outcome=answer[1],
+            )
+        )
         return answer
 
     def _checked(self) -> Answer:

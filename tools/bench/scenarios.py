@@ -11,8 +11,7 @@ from tools.bench.client import Connection
 from tools.bench.load import Load
 from tools.bench.orders import Order
 
-# Seconds between two looks at open orders. A few clients are through soon, and a look is a part of their round.
-# Seconds between two looks. Every 2 ms they took 3 ms of CPU an order, and from an order alone what it waits for.
+# Seconds between two looks at open orders. Every 2 ms they took 3 ms of CPU an order from an order that is alone.
 OFTEN, SELDOM = 0.005, 0.02
 KNOWN = ("burst-2000", "burst-20000", *(f"closed-{n}" for n in (1, 4, 16, 64)), "no-wait-64", "open-50", "open-90")
 NAME = re.compile(r"(burst|closed|no-wait|open)-([1-9]\d*)")
