@@ -21,6 +21,8 @@ LOG_IN_EVERY = 5.0  # seconds until the next guest logs in again: all have to wi
 HOUR = 3600
 STILL_FLAT = 0.02  # of its size: what a process may have grown by in the second half
 STILL_LEVEL = 1.2  # times what an order left in the first half
+# PostgreSQL adds whole pages to a table and to each of its indexes, of the map of its free space three at once.
+WHOLE_PAGES = 8 * 8192  # bytes
 
 # Rows are the server's own count, which may be a moment old; counting them would be a load of its own.
 TABLES = """
@@ -142,7 +144,7 @@ def growth(samples: list[Sample]) -> Measurements:
 
 def growing(samples: list[Sample]) -> list[str]:
     """What did not stay flat, in words."""
-    return [*_growing_processes(samples), *_growing_tables(growth(samples))]
+    return [*_growing_processes(samples), *_growing_tables(samples)]
 
 
 def _growing_processes(samples: list[Sample]) -> Iterator[str]:
@@ -154,8 +156,14 @@ def _growing_processes(samples: list[Sample]) -> Iterator[str]:
             yield f"{name} grows: {slope:.1f} MiB an hour in the second half"
 
 
-def _growing_tables(measurements: Measurements) -> Iterator[str]:
+def _growing_tables(samples: list[Sample]) -> Iterator[str]:
+    measurements = growth(samples)
+    _, second = halves(samples)
+    orders = second[-1].orders - second[0].orders
     for measurement, late in measurements.items():
-        early = measurements.get(measurement.removesuffix("second") + "first")
-        if measurement.endswith(".second") and early is not None and late > max(0.0, early) * STILL_LEVEL:
+        if not measurement.endswith(".second"):
+            continue
+        early = measurements.get(measurement.removesuffix("second") + "first", 0.0)
+        pages = WHOLE_PAGES if measurement.startswith("bytes") else 0
+        if (late - max(0.0, early) * STILL_LEVEL) * orders > pages:
             yield f"{measurement.removesuffix('.second')}: {early:.2f} in the first half, {late:.2f} in the second"

@@ -35,10 +35,10 @@ def test_a_cold_start_is_shown_beside_the_bare_one():
 
     measurements = cold_start.measurements("pay-sale", bare, function)
 
-    assert 400 == pytest.approx(measurements["cold_start_ms.pay-sale"])
-    assert 2 == pytest.approx(measurements["cold_start_ratio.pay-sale"])
-    assert 1200 == pytest.approx(measurements["ready_ms.pay-sale"])
-    assert 3 == pytest.approx(measurements["ready_ratio.pay-sale"])
+    assert 300 == pytest.approx(measurements["cold_start_ms.pay-sale"])
+    assert 3 == pytest.approx(measurements["cold_start_ratio.pay-sale"])
+    assert 900 == pytest.approx(measurements["ready_ms.pay-sale"])
+    assert 4.5 == pytest.approx(measurements["ready_ratio.pay-sale"])
 
 
 def sample(at: int, memory: float, rows: int) -> soak.Sample:
@@ -50,6 +50,16 @@ def test_what_stays_flat_is_not_named():
 
     assert [] == soak.growing(steady)
     assert {1.0} == {soak.growth(steady)[f"rows_an_order.order.outbox.{half}"] for half in ("first", "second")}
+
+
+@pytest.mark.parametrize(
+    ("pages", "named"), [(8, []), (9, ["bytes_an_order.auth.logins: 0.00 in the first half, 36.86 in the second"])]
+)
+def test_a_few_pages_more_are_no_growth(pages, named):
+    sizes = [8192, 8192, 8192, 8192, 8192 * (1 + pages)]
+    samples = [soak.Sample(at * 600.0, at * 1000, {}, {}, {"auth.logins": size}) for at, size in enumerate(sizes)]
+
+    assert named == soak.growing(samples)
 
 
 @pytest.mark.parametrize("when", range(4, 11))
