@@ -58,7 +58,6 @@ class Ingress:
         self._link: Link | None = None
 
     def _begin(self) -> None:
-        metrics.omit_creation_times()
         self._link = self._linked().start()
 
     def _linked(self) -> Link:

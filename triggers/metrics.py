@@ -11,7 +11,8 @@ from prometheus_client.metrics_core import Metric
 from pydantic import Field
 
 from functions.shared.settings import Settings
-from functions.shared.telemetry.metrics import Counter, Gauge, Histogram, gauge, omit_creation_times
+from functions.shared.telemetry.exposition import family, registry
+from functions.shared.telemetry.metrics import Counter, Declared, Found, Gauge, Histogram
 from triggers.command import check_port
 from triggers.stack import load
 
@@ -47,12 +48,11 @@ def check_metrics_port(settings: MetricsSettings) -> None:
 
 def serve_metrics(settings: MetricsSettings) -> None:
     """Serve this process's metrics in a thread, if METRICS_PORT is set; called in the serving process."""
-    omit_creation_times()
     if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.host)
+        start_http_server(settings.metrics_port, settings.host, registry())
 
 
-def start_at_zero(functions: Iterable[str], outcomes: Iterable[str], counter: Counter) -> None:
+def start_at_zero(functions: Iterable[str], outcomes: Iterable[str], counter: Declared) -> None:
     """Start every counter at zero: the first increase would not be seen otherwise."""
     outcomes = tuple(outcomes)
     for function in functions:
@@ -95,12 +95,13 @@ class Queues:
         """As it is now."""
         with self._asking:
             depths = self._depths()
-        return [
-            gauge("dispatcher_connected", "Whether RabbitMQ is there (1) or not (0)", float(self._connected())),
-            gauge("broker_queue_messages", "Messages that wait in a queue", _labelled(depths), ("queue",)),
-            gauge("dispatcher_events_in_flight", "Events taken off a queue that wait for a call",
+        found = (
+            Found("dispatcher_connected", "Whether RabbitMQ is there (1) or not (0)", float(self._connected())),
+            Found("broker_queue_messages", "Messages that wait in a queue", _labelled(depths), ("queue",)),
+            Found("dispatcher_events_in_flight", "Events taken off a queue that wait for a call",
                    _labelled(self._in_flight()), ("function",)),
-        ]  # fmt: skip
+        )  # fmt: skip
+        return [family(each) for each in found]
 
 
 def _labelled(numbers: dict[str, Any]) -> dict[tuple[str, ...], float]:

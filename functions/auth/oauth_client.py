@@ -3,7 +3,6 @@
 import hmac
 
 from pydantic import Field
-from werkzeug.datastructures import Authorization
 
 from functions.auth.tokens import CLIENT
 from functions.shared.answers import Answer, json_answer
@@ -14,6 +13,7 @@ from functions.shared.settings import Settings, read
 class ClientSettings(Settings):
     """The secret of the one client."""
 
+    later = ("werkzeug.datastructures",)
     oauth_client_secret: str = Field(min_length=1, description=f"secret of the OAuth client {CLIENT}")
 
 
@@ -33,19 +33,22 @@ class NotTheClient(Exception):
 
 def check(request: Request) -> None:
     """Check the client's credentials in constant time. Raises NotTheClient."""
-    given = _credentials(request.headers.get("authorization"))
-    if given is None or given.type != "basic":
+    sent = _credentials(request.headers.get("authorization"))
+    if sent is None:
         raise NotTheClient(401, "unauthorized", "Full authentication is required to access this resource")
-    sent = f"{given.username}:{given.password}".encode()
     # Two while it is changed, by lines; each is compared, so that whatever is sent takes the same time.
     known = [f"{CLIENT}:{secret}".encode() for secret in read(ClientSettings).oauth_client_secret.split()]
     if not any([hmac.compare_digest(sent, each) for each in known]):
         raise NotTheClient(403, "invalid_client", "Bad client credentials")
 
 
-def _credentials(header: str | None) -> Authorization | None:
+def _credentials(header: str | None) -> bytes | None:
+    """As `name:secret`; None where there are none, or of another scheme than Basic."""
+    from werkzeug.datastructures import Authorization
+
     try:
-        return Authorization.from_header(header)
+        given = Authorization.from_header(header)
     except ValueError:
         # The library decodes base64, which is ASCII, and forgets that a header need not be.
         return None
+    return f"{given.username}:{given.password}".encode() if given and given.type == "basic" else None

@@ -2,7 +2,7 @@
 
 from functions.shared.database import Database
 from functions.shared.rest import Response, rest
-from functions.shared.telemetry.metrics import TEXT, gauge, text_of
+from functions.shared.telemetry.metrics import TEXT, Found, text_of
 
 # Replayed ones stay in the table; the index holds the others alone.
 WAITING = "SELECT function, count(*) AS waiting FROM dead_letters WHERE replayed_at IS NULL GROUP BY function"
@@ -22,9 +22,9 @@ def metrics(db: Database) -> Response[bytes]:
     waiting = {(row.function,): row.waiting for row in db.rows(WAITING)}
     return Response(
         text_of(
-            gauge("dead_letters_waiting", "Dead letters that nobody has replayed", sum(waiting.values())),
-            gauge("dead_letters_waiting_of_function", "The same, by who failed", waiting, ("function",)),
-            gauge("dead_letters_oldest_age_seconds", "Age of the oldest of them", float(db.row(OLDEST).age)),
+            Found("dead_letters_waiting", "Dead letters that nobody has replayed", sum(waiting.values())),
+            Found("dead_letters_waiting_of_function", "The same, by who failed", waiting, ("function",)),
+            Found("dead_letters_oldest_age_seconds", "Age of the oldest of them", float(db.row(OLDEST).age)),
         ),
         headers={"Content-Type": TEXT},
     )

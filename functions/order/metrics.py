@@ -8,7 +8,7 @@ from typing import Any
 
 from functions.shared.database import Database
 from functions.shared.rest import Response, rest
-from functions.shared.telemetry.metrics import TEXT, gauge, text_of
+from functions.shared.telemetry.metrics import TEXT, Found, text_of
 
 OPEN = """
     SELECT status, count(*) AS orders, extract(epoch FROM now() - min(accepted_at)) AS age
@@ -36,10 +36,10 @@ def metrics(db: Database) -> Response[bytes]:
     standing = {row.status: row for row in db.rows(OPEN)}
     return Response(
         text_of(
-            gauge("orders_open", "Orders that have not ended", _numbers(standing), ("status",)),
-            gauge("orders_oldest_open_age_seconds", "Age of the oldest order that has not ended", _oldest(standing)),
-            gauge("orders_ended_last_day", "Orders that ended in the last 24 hours", *_ended(db)),
-            gauge("orders_needing_attention", "Orders that no try could end", db.row(ATTENTION).orders),
+            Found("orders_open", "Orders that have not ended", _numbers(standing), ("status",)),
+            Found("orders_oldest_open_age_seconds", "Age of the oldest order that has not ended", _oldest(standing)),
+            Found("orders_ended_last_day", "Orders that ended in the last 24 hours", *_ended(db)),
+            Found("orders_needing_attention", "Orders that no try could end", db.row(ATTENTION).orders),
             *_outbox(db.row(OUTBOX)),
         ),
         headers={"Content-Type": TEXT},
@@ -60,7 +60,7 @@ def _ended(db: Database) -> tuple[dict[tuple[str, ...], float], tuple[str, ...]]
 
 def _outbox(row: Any) -> list[Any]:
     return [
-        gauge("order_outbox_rows", "Events that wait to be sent", row.waiting),
-        gauge("order_outbox_refused_rows", "Events that the broker refused for good", row.refused),
-        gauge("order_outbox_oldest_age_seconds", "Age of the oldest event that waits to be sent", float(row.age)),
+        Found("order_outbox_rows", "Events that wait to be sent", row.waiting),
+        Found("order_outbox_refused_rows", "Events that the broker refused for good", row.refused),
+        Found("order_outbox_oldest_age_seconds", "Age of the oldest event that waits to be sent", float(row.age)),
     ]

@@ -32,7 +32,7 @@ from functions.shared.settings import DatabaseSettings, require
 from functions.shared.telemetry import traces
 from functions.shared.telemetry.instrumented import deployed_name, instrumented
 from functions.shared.telemetry.logs import log, milliseconds_since
-from functions.shared.telemetry.metrics import Counter
+from functions.shared.telemetry.metrics import Counter, Declared
 from functions.shared.validation_errors import explain
 
 # What the ingress takes; a batch with more goes one by one.
@@ -107,7 +107,7 @@ def step(function: Callable) -> Callable[[Request], Answer]:
         require(DatabaseSettings)
     # All at once, at zero: the first event of its kind would not show as an increase otherwise.
     name = deployed_name(function)
-    counts = {outcome: EVENTS.labels(name, contract.takes.event_type, outcome) for outcome in OUTCOMES}
+    counts = {outcome: EVENTS.child(name, contract.takes.event_type, outcome) for outcome in OUTCOMES}
 
     def handle(request: Request) -> Answer:
         return _Run(name, contract, function, counts).answer(request)
@@ -127,7 +127,7 @@ def step(function: Callable) -> Callable[[Request], Answer]:
 class _Run:
     """One request's way through a step."""
 
-    def __init__(self, name: str, contract: Contract, function: Callable, counts: dict[str, Counter]):
+    def __init__(self, name: str, contract: Contract, function: Callable, counts: dict[str, Declared]):
         self.name, self.contract, self.function, self.counts = name, contract, function, counts
         self.began = time.perf_counter()
         self.arrived: list[CloudEvent] = []

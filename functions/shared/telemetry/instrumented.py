@@ -14,7 +14,7 @@ from functions.shared import installation
 from functions.shared.answers import RETRY_AFTER, Answer, json_answer, status_body
 from functions.shared.request import Request, TooLarge
 from functions.shared.settings import InstallationSettings, require, serving
-from functions.shared.telemetry import metrics, probes, traces
+from functions.shared.telemetry import probes, traces
 from functions.shared.telemetry.logs import LogSettings, log
 from functions.shared.telemetry.metrics import Gauge, Histogram, outcome_of
 
@@ -50,11 +50,10 @@ def instrumented(
     """
     if serving:
         traces.check()
-        metrics.omit_creation_times()
     require(LogSettings)
     name, handle = deployed_name(function), handle or function
     handle = _spanned(name, handle) if spans else handle
-    busy, seconds = BUSY.labels(name), functools.cache(functools.partial(REQUESTS.labels, name))
+    busy, seconds = BUSY.child(name), functools.cache(lambda outcome: REQUESTS.labels(name, outcome))
     is_stranger, turn_away = _strangers(name, strangers)
 
     def count(answering: Callable[[Request], Answer], request: Request) -> Answer:

@@ -1,52 +1,30 @@
 """What a process has done and what it uses, as Prometheus reads it: `GET /_/metrics` of every process.
 
-One worker keeps its metrics in memory. Of several (WORKERS) each keeps its own in files, and whichever is asked adds
-up all of them; what the processes themselves use is then listed for each by its `pid`.
+Metrics are declared here without the library, which loads servers and clients of HTTP: a tenth of a cold start. It
+makes them when they are first used, or all of them when they are first read; see exposition.py.
 """
 
 import atexit
-import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from prometheus_client import (
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-    values,
-)
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from pydantic import Field
 
+from functions.shared import later
 from functions.shared.answers import Answer
 from functions.shared.settings import Settings, read
-
-__all__ = [
-    "TEXT",
-    "Counter",
-    "Gauge",
-    "Histogram",
-    "answer",
-    "forget_worker",
-    "gauge",
-    "omit_creation_times",
-    "outcome_of",
-    "share",
-    "text_of",
-]
 
 PATH = "/_/metrics"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+later.load("functions.shared.telemetry.exposition")
 
 
 class WorkerSettings(Settings):
@@ -58,20 +36,66 @@ class WorkerSettings(Settings):
     )
 
 
-def omit_creation_times() -> None:
-    """Export no `_created` series: nobody reads them, and each metric would have one more.
+class Declared:
+    """A metric, or one of its children, that the library makes when it is first used.
 
-    For the start of a server: it changes the library for the whole process.
+    It has what the library's own has: `labels`, `inc`, `observe`, `set`.
     """
-    disable_created_metrics()
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make, self._made = make, None
+        DECLARED.append(self)
+
+    def made(self) -> Any:
+        """The library's own."""
+        # Two of one name would be an error.
+        with _ONE_AT_A_TIME:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def child(self, *values: str) -> "Declared":
+        """What `labels` gives, not made yet."""
+        return Declared(lambda: self.labels(*values))
+
+    def __getattr__(self, name: str) -> Any:
+        """Looked up once: from then on it is found before anything is asked here."""
+        value = getattr(self.made(), name)
+        setattr(self, name, value)
+        return value
+
+
+DECLARED: list[Declared] = []
+_ONE_AT_A_TIME = threading.RLock()
+
+
+def _declare(kind: str, *what: Any, **options: Any) -> Declared:
+    return Declared(lambda: _make(kind, *what, **options))
+
+
+def _make(kind: str, *what: Any, **options: Any) -> Any:
+    from functions.shared.telemetry import exposition
+
+    return exposition.make(kind, *what, **options)
+
+
+Counter, Gauge, Histogram = (partial(_declare, kind) for kind in ("Counter", "Gauge", "Histogram"))
+
+
+class Found(NamedTuple):
+    """A gauge that was just looked up: a number, or numbers by the values of `labels`."""
+
+    name: str
+    meaning: str
+    numbers: dict[tuple[str, ...], float] | float
+    labels: tuple[str, ...] = ()
 
 
 def share() -> None:
     """Let the workers' metrics meet in a directory, if there will be several workers.
 
-    For the start of a server, before it loads what counts.
+    For the start of a server, before anything is counted.
     """
-    omit_creation_times()
     settings = read(WorkerSettings)
     if settings.prometheus_multiproc_dir:
         settings.prometheus_multiproc_dir.mkdir(parents=True, exist_ok=True)
@@ -79,8 +103,6 @@ def share() -> None:
         # Made before the workers are forked, so that they all inherit its name.
         os.environ[VARIABLE] = tempfile.mkdtemp(prefix="metrics-")
         atexit.register(_remove, os.environ[VARIABLE], os.getpid())
-    # The library has looked at the variable when it was imported, and is made to look again.
-    values.ValueClass = values.get_value_class()
 
 
 def _remove(directory: str, maker: int) -> None:
@@ -100,80 +122,13 @@ def outcome_of(status: int) -> str:
 
 def answer() -> Answer:
     """All metrics of this process, those of its fellow workers included."""
-    return generate_latest(_registry()), 200, {"Content-Type": TEXT}
+    from functions.shared.telemetry import exposition
+
+    return exposition.text(), 200, {"Content-Type": TEXT}
 
 
-def _registry() -> CollectorRegistry:
-    directory = os.environ.get(VARIABLE)
-    if not directory:
-        return REGISTRY
-    _forget_dead_workers(Path(directory))
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, directory)
-    registry.register(_Processes())
-    return registry
-
-
-class _Processes:
-    """CPU, memory, files and start of every process here; each by its `pid`, for a sum would fall when one ends."""
-
-    def collect(self) -> Iterable[Metric]:
-        """The library's own metrics, of each process in turn."""
-        families: dict[str, Metric] = {}
-        for pid in _family():
-            with contextlib.suppress(OSError):
-                for measured in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
-                    name = measured.name
-                    family = families.setdefault(name, Metric(name, measured.documentation, measured.type))
-                    for sample in measured.samples:
-                        family.add_sample(sample.name, {"pid": pid}, sample.value)
-        return families.values()
-
-
-def _family() -> list[str]:
-    """The ids of the workers' parent and of all its children."""
-    parent = os.getppid()
-    try:
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    except OSError:
-        return [str(os.getpid())]
-    return [str(parent), *children]
-
-
-def _forget_dead_workers(directory: Path) -> None:
-    """What a dead worker has counted stays; what it was doing does not."""
-    for pid in {path.stem.rpartition("_")[2] for path in directory.glob("gauge_live*.db")}:
-        if not Path(f"/proc/{pid}").exists():
-            forget_worker(int(pid))
-
-
-def forget_worker(pid: int) -> None:
-    """Let go of what a worker that has ended was doing."""
-    if VARIABLE in os.environ:
-        mark_process_dead(pid)
-
-
-def gauge(
-    name: str, meaning: str, found: dict[tuple[str, ...], float] | float, labels: tuple[str, ...] = ()
-) -> Metric:
-    """One metric that was just looked up: a number, or numbers by the values of `labels`."""
-    family = GaugeMetricFamily(name, meaning, labels=labels)
-    for values_of_labels, number in (found if isinstance(found, dict) else {(): found}).items():
-        family.add_metric(values_of_labels, number)
-    return family
-
-
-def text_of(*found: Metric) -> bytes:
+def text_of(*found: Found) -> bytes:
     """The text of metrics that were just looked up, and of nothing else."""
-    registry = CollectorRegistry()
-    registry.register(_Found(found))
-    return generate_latest(registry)
+    from functions.shared.telemetry import exposition
 
-
-class _Found:
-    def __init__(self, families: tuple[Metric, ...]):
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        """What was found."""
-        return iter(self._families)
+    return exposition.text_of(found)

@@ -5,8 +5,8 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from argon2 import PasswordHasher
 
-from functions.auth import passwords
 from functions.shared import bearer
 from functions.shared.settings import Misconfigured
 from tests.clients import API, JWT, claims_in, without
@@ -90,7 +90,7 @@ def test_a_login_with_a_field_of_the_wrong_type_is_refused_by_its_name(gateway, 
 
 def test_a_password_hashed_at_another_cost_is_hashed_anew_at_login(register, log_in, database):
     facts = register()
-    old = passwords.PasswordHasher(memory_cost=8192, time_cost=1, parallelism=1).hash(facts["password"])
+    old = PasswordHasher(memory_cost=8192, time_cost=1, parallelism=1).hash(facts["password"])
     auth = database("auth")
     auth.rows("UPDATE auth.users SET password = :old WHERE username = :name", old=old, name=facts["username"])
     assert "access_token" in log_in(facts).json
