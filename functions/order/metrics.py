@@ -58,7 +58,7 @@ def _ended(db: Database) -> tuple[dict[tuple[str, ...], float], tuple[str, ...]]
     return {(row.status, row.reason): row.orders for row in db.rows(ENDED)}, ("status", "reason")
 
 
-def _outbox(row: Any) -> list[Any]:
+def _outbox(row: Any) -> list[Found]:
     return [
         Found("order_outbox_rows", "Events that wait to be sent", row.waiting),
         Found("order_outbox_refused_rows", "Events that the broker refused for good", row.refused),

@@ -58,16 +58,16 @@ def cold_starts(target: Target, everything: bool, turns: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="cold-start-") as folder:
         bare = _bare(Path(folder))
 
-        def in_turns(environment: dict[str, str], turns: int) -> list[tuple[Started, Started]]:
-            return [(_start(*bare, Path(folder)), _start(ALONE, environment, Path(folder))) for _ in range(turns)]
+        def both(environment: dict[str, str]) -> tuple[Started, Started]:
+            return _start(*bare, Path(folder)), _start(ALONE, environment, Path(folder))
 
         chosen = load() if everything else one_of_each_kind(load())
         # The first of all reads its files from the disk.
-        in_turns(_environment(target, chosen[0]), 1)
+        both(_environment(target, chosen[0]))
         for function in chosen:
             environment = _environment(target, function)
             result.details.setdefault("environment", {})[function.owner] = sorted(environment)
-            pairs = in_turns(environment, turns)
+            pairs = [both(environment) for _ in range(turns)]
             result.measurements |= measurements(function.name, *map(list, zip(*pairs, strict=True)))
     return result
 

@@ -70,13 +70,12 @@ _ONE_AT_A_TIME = threading.RLock()
 
 
 def _declare(kind: str, *what: Any, **options: Any) -> Declared:
-    return Declared(lambda: _make(kind, *what, **options))
+    def make() -> Any:
+        from functions.shared.telemetry import exposition
 
+        return exposition.make(kind, *what, **options)
 
-def _make(kind: str, *what: Any, **options: Any) -> Any:
-    from functions.shared.telemetry import exposition
-
-    return exposition.make(kind, *what, **options)
+    return Declared(make)
 
 
 Counter, Gauge, Histogram = (partial(_declare, kind) for kind in ("Counter", "Gauge", "Histogram"))
