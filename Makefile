@@ -111,8 +111,8 @@ bench-peers: bootstrap ## the same orders on DBOS and Restate, in turns with the
 bench-floor: bootstrap ## the same statements and messages by one loop, without functions and HTTP (args="--orders 500")
 	@$(PYTHON) -m tools.bench_floor $(args)
 
-crash-points: bootstrap ## kill functions, dispatcher and ingress at every point there is, each by itself (a quarter of an hour)
-	@CRASH_POINTS=all $(PYTHON) -m pytest $(args) tests/shared/test_crash_chain.py tests/shared/test_crash_points.py tests/triggers/test_crash_points.py
+crash-points: bootstrap ## kill functions and the broker's processes at every point there is, each by itself (a quarter of an hour)
+	@CRASH_POINTS=all $(PYTHON) -m pytest $(args) tests/shared/test_crash_chain.py tests/shared/test_crash_points.py tests/triggers/test_crash_points.py tests/triggers/test_broker.py
 
 mutations: bootstrap ## break the code at one place after another: each mistake is noticed by its test (args="refund": some of them)
 	@$(PYTHON) -m tests.mutations $(args)

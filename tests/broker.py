@@ -118,16 +118,19 @@ class Broker:
         """The same, without waiting for anything."""
         return start(self.prepared(triggers, **settings))
 
-    def prepared(self, triggers: str = "one,two", **settings: object) -> Child:
-        """The same, not started yet."""
+    def prepared(
+        self, triggers: str = "one,two", name: str = "dispatcher", port: int | None = None, **settings: object
+    ) -> Child:
+        """The same, or another trigger with its settings, not started yet."""
         process = trigger(
-            "dispatcher",
+            name,
             self.directory,
-            AMQP_URL=self.rabbitmq.url,
+            port,
             EXCHANGE_NAME=self.exchange,
             STACK_FILE=self.stack,
             FUNCTION_URLS=self.urls,
             **{
+                "AMQP_URL": self.rabbitmq.url,
                 "DISPATCHER_TRIGGERS": triggers,
                 "DISPATCHER_BACKOFF_SECONDS": 0.1,
                 "DISPATCHER_WORKERS": 1,

@@ -168,6 +168,6 @@ def die_at(point: Point) -> None:
 if __name__ == "__main__":
     # python -m tests.crash_points dispatcher "before the confirm is read": a trigger that dies there.
     name, where = sys.argv.pop(1), sys.argv.pop(1)
-    points = {"dispatcher": (*DISPATCHER, *AHEAD), "ingress": INGRESS}[name]
+    points = {"dispatcher": (*DISPATCHER, *AHEAD), "ingress": INGRESS, "broker": (*AHEAD, *INGRESS)}[name]
     die_at(next(point for point in points if point.name == where))
     importlib.import_module(f"triggers.{name}").main()

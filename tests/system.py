@@ -178,9 +178,9 @@ class System:
         **environment: str,
     ):
         self.postgres, self.rabbitmq = postgres, rabbitmq
-        # All in a row, so that none is chosen twice: gateway, ingress, three for metrics, one for each process.
-        first = _free_range(5 + len({one if each else one.owner for one in functions}))
-        names = {"GATEWAY_PORT": 0, "BROKER_PORT": 1, "METRICS_PORT": 2, "FUNCTIONS_PORT": 5}
+        # All in a row, so that none is chosen twice: gateway, broker, two for metrics, one for each process.
+        first = _free_range(4 + len({one if each else one.owner for one in functions}))
+        names = {"GATEWAY_PORT": 0, "BROKER_PORT": 1, "METRICS_PORT": 2, "FUNCTIONS_PORT": 4}
         ports = {name: first + at for name, at in names.items()}
         ports |= {postgres.port_variable: postgres.port, rabbitmq.port_variable: rabbitmq.port}
         self.installation = Installation(directory, ports)
@@ -195,7 +195,7 @@ class System:
 
     @property
     def processes(self) -> list[Child]:
-        return [*self.plan.functions, *(self.plan.triggers[name] for name in ("ingress", "dispatcher", "gateway"))]
+        return [*self.plan.functions, *(self.plan.triggers[name] for name in ("broker", "gateway"))]
 
     def start(self) -> "System":
         for process in self.processes:

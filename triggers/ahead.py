@@ -1,11 +1,12 @@
-"""Which replies need not be waited for: those that this very dispatcher takes off their queue again.
+"""Which events need not be waited for: those that this very process takes off their queue again.
 
-A reply is published, and RabbitMQ has it, for ever and for everybody who listens. Its step begins meanwhile. What it
-answers is acknowledged when the reply is confirmed, as always, so a crash in between costs a redelivery: the steps
-before answer from their decisions.
+An event is published, and RabbitMQ has it, for ever and for everybody who listens. Its step begins meanwhile. Whoever
+sent it hears that it is taken, or what it answers is acknowledged, when it is confirmed, as always. So a crash in
+between costs a repetition: the steps before answer from their decisions.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Protocol
 
 from triggers.amqp import Message
@@ -35,9 +36,11 @@ class Ahead:
         """Let this one wait for its events again."""
         self._subscribers[subscriber.event_type].remove(subscriber)
 
-    def begin(self, message: Message) -> bool:
-        """Begin with a message that is about to be published; whether nobody here waits for it any more."""
-        if not self.is_on:
-            return False
+    def begin(self, messages: Sequence[Message]) -> bool:
+        """Begin with messages that are about to be published; whether nobody here waits for any of them."""
+        # A list: each is begun, whatever becomes of those before it.
+        return self.is_on and bool(messages) and all([self._begin(message) for message in messages])
+
+    def _begin(self, message: Message) -> bool:
         subscribers = self._subscribers.get(message.headers.get("type"), ())
         return bool(subscribers) and all([subscriber.take_ahead(message) for subscriber in subscribers])

@@ -147,10 +147,14 @@ class Link:
 
     # -- publishing --------------------------------------------------------------------------------------------
 
-    async def publish(self, messages: Sequence[Message]) -> None:
-        """Publish all and wait until the broker has confirmed each. Raises NotConfirmed: then none is certain."""
+    async def publish(self, messages: Sequence[Message], soon: bool = False) -> None:
+        """Publish all, now or `soon`, and wait until the broker has confirmed each.
+
+        Raises NotConfirmed: then none is certain.
+        """
         heard: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        self.publish_then(messages, lambda failure: heard.done() or heard.set_result(failure))
+        publish = self.publish_soon if soon else self.publish_then
+        publish(messages, lambda failure: heard.done() or heard.set_result(failure))
         if failure := await heard:
             raise NotConfirmed(failure)
 
@@ -254,7 +258,7 @@ class Link:
     def begin_ahead(self, subscription: Subscription, message: Message) -> Delivery | None:
         """A message that is about to be published to the queue; None where it has to be waited for."""
         consumer = self._open.consumers.get(subscription)
-        return consumer and consumer.begin_ahead(message)
+        return None if consumer is None or self.is_blocked else consumer.begin_ahead(message)
 
     async def catch_up(self) -> None:
         """Wait until what was begun ahead is delivered: else it would wait in its queue, though it is dealt with."""

@@ -31,10 +31,9 @@ class Dispatcher:
 
     def __init__(self, settings: DispatcherSettings):
         self.topology = Topology.of(settings)
-        turns = Turns(settings.dispatcher_at_a_time)
-        ahead = Ahead(settings.dispatcher_ahead)
+        self.ahead, turns = Ahead(settings.dispatcher_ahead), Turns(settings.dispatcher_at_a_time)
         self.triggers = [
-            Trigger(function, settings, self.topology, turns=turns, ahead=ahead) for function in _served(settings)
+            Trigger(each, settings, self.topology, turns=turns, ahead=self.ahead) for each in _served(settings)
         ]
         subscriptions = [trigger.subscription for trigger in self.triggers]
         self.link = Link(settings.amqp_url, self.topology.declare, subscriptions)

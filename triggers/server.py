@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import uvicorn
@@ -110,7 +110,7 @@ def _end(*_: Any) -> NoReturn:
 class Lifespan:
     """ASGI's lifespan: an application hears when its process begins and ends to serve."""
 
-    def __init__(self, begin: Callable[[], Any], end: Callable[[], Any] | None = None):
+    def __init__(self, begin: Callable[[], Any], end: Callable[[], Awaitable[Any]] | None = None):
         self._begin, self._end = begin, end
 
     async def __call__(self, receive: Callable, send: Callable) -> None:
@@ -122,6 +122,6 @@ class Lifespan:
                 await send({"type": "lifespan.startup.complete"})
             else:
                 if self._end:
-                    self._end()
+                    await self._end()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -263,8 +263,7 @@ class Trigger:
                 self._report(job.event, "done", INFO, began, batch=len(jobs) if len(jobs) > 1 else None)
 
         messages = [message_of(reply, self.topology.exchange) for reply in replies]
-        begun = [self._ahead.begin(message) for message in messages]
-        self._publish(messages, jobs, confirmed, soon=bool(begun) and all(begun))
+        self._publish(messages, jobs, confirmed, soon=self._ahead.begin(messages))
 
     def _fail(self, job: Job, failure: Failed, began: float) -> None:
         # A dead letter has nowhere else to go: it is tried until somebody keeps it.

@@ -1,22 +1,23 @@
-"""A thread that sends what has just been written, many at a time when many wait.
+"""Threads that send what has just been written, many at a time when many wait.
 
-Rows that the broker has confirmed are deleted a moment later, many at a time too: a crash before that sends an event
-once more, which is harmless.
+A broker answers when it has written events down, and may wait for others to write them together: so more are sent
+meanwhile. Rows that it has confirmed are deleted a moment later, many at a time too: a crash before that sends their
+events once more, which is harmless.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from logging import WARNING
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from functions.shared.telemetry.logs import log
 
 MOST_WAITING = 10_000
 MOST_TOGETHER = 100
-MOST_SENT = 500
+AT_A_TIME = 8
+MOST_CROSSED_OUT = 500
 CROSS_OUT_AFTER = 0.25  # seconds; well below the age at which the flush takes a row for forgotten
 
 
@@ -33,60 +34,80 @@ class Sender:
         catch_up: Callable[[], Any],
     ):
         self._send, self._cross_out, self._catch_up = send, cross_out, catch_up
+        self._lock = threading.Lock()  # for all of these
+        self._waiting: deque[Any] = deque()
         self._sent: list[Any] = []
-        self._sent_since = 0.0
-        self._waiting: SimpleQueue[Any] = SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._behind = False
+        self._started = 0
+        # What wakes up each thread that has nothing to do, the last one at work at the end.
+        self._idle: list[threading.Semaphore] = []
+        self._is_one_coming = False
+        self._some_sent = threading.Event()
 
     def put(self, outgoing: Any) -> None:
         """Send it soon; never blocks."""
-        if self._waiting.qsize() >= MOST_WAITING:
-            # Its row is in the table.
-            self._behind = True
-        else:
-            self._waiting.put(outgoing)
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
+        with self._lock:
+            if len(self._waiting) >= MOST_WAITING:
+                # Its row is in the table.
+                self._behind = True
+            else:
+                self._waiting.append(outgoing)
+            if self._is_one_coming:
+                return
+            if self._idle:
+                self._idle.pop().release()
+            elif self._started < AT_A_TIME:
+                self._start()
+            else:
+                return
+            self._is_one_coming = True
 
     def _start(self) -> None:
-        # At the first event: the process may have been forked since this was made.
-        with self._starting:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
-                self._thread.start()
+        # With the first event: the process may have been forked since this was made.
+        if not self._started:
+            threading.Thread(target=self._cross_out_later, name="outbox-rows", daemon=True).start()
+        threading.Thread(target=self._work, name=f"outbox-{self._started + 1}", daemon=True).start()
+        self._started += 1
 
     def _work(self) -> None:
+        woken = threading.Semaphore(0)
         while True:
-            if batch := self._batch():
+            if batch := self._batch(woken):
                 self._safely(self._send_some, batch)
-            if self._sent and time.monotonic() - self._sent_since >= CROSS_OUT_AFTER:
-                self._safely(self._cross_out_sent)
+            else:
+                woken.acquire()
 
-    def _batch(self) -> list[Any]:
-        """What waits now, or else what comes next; nothing when rows are to be crossed out before anything comes."""
-        batch = []
-        with suppress(Empty):
-            batch.append(self._waiting.get(timeout=CROSS_OUT_AFTER if self._sent else None))
-            while len(batch) < MOST_TOGETHER:
-                batch.append(self._waiting.get_nowait())
-        return batch
+    def _batch(self, woken: threading.Semaphore) -> list[Any]:
+        """What waits; without any the thread is idle."""
+        with self._lock:
+            self._is_one_coming = False
+            if not self._waiting:
+                self._idle.append(woken)
+            return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 
     def _send_some(self, batch: list[Any]) -> None:
         sent, there = self._send(batch)
-        self._sent_since = self._sent_since if self._sent else time.monotonic()
-        self._sent += sent
-        catching_up = there and self._behind
-        if catching_up or len(self._sent) >= MOST_SENT:
-            self._cross_out_sent()
+        with self._lock:
+            self._sent += sent
+            catching_up = there and self._behind
+            self._behind = not there
+        self._some_sent.set()
         if catching_up:
+            self._cross_out_sent()
             self._catch_up()
-        self._behind = not there
+
+    def _cross_out_later(self) -> None:
+        while True:
+            self._some_sent.wait()
+            time.sleep(CROSS_OUT_AFTER)
+            self._safely(self._cross_out_sent)
 
     def _cross_out_sent(self) -> None:
-        sent, self._sent = self._sent, []
-        self._cross_out(sent)
+        self._some_sent.clear()
+        with self._lock:
+            sent, self._sent = self._sent, []
+        for at in range(0, len(sent), MOST_CROSSED_OUT):
+            self._cross_out(sent[at : at + MOST_CROSSED_OUT])
 
     def _safely(self, work: Callable[..., None], *arguments: Any) -> None:
         try:

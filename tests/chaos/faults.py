@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from tests.chaos.toxiproxy import DELAY, STALL
 from tests.chaos.world import LONGER_THAN_EVERY_TIMEOUT, POSTGRES, RABBITMQ, World
 from tests.system import eventually
+from tools.local import children
 from triggers.stack import load
 
 # One stall or freeze of so many lasts for longer than every timeout.
@@ -34,7 +35,7 @@ class Fault:
 def possible() -> list[tuple[str, str]]:
     """Every kind with every target."""
     owners = dict.fromkeys(function.owner for function in load())
-    processes = [*owners, "ingress", "dispatcher", "gateway", "cron"]
+    processes = [*owners, "broker", "gateway", "cron"]
     servers, queues = [POSTGRES, RABBITMQ], [function.name for function in load() if function.event_type]
     return [
         *(("kill", name) for name in [*processes, *servers]),
@@ -81,7 +82,7 @@ class Saboteur:
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # Who changes the dispatcher's queues stops the dispatcher.
+        # Who changes the dispatcher's queues stops the broker that it is a part of.
         self._locks = {target: threading.Lock() for _, target in possible()}
         self._of_kind = {
             "kill": self._kill, "restart": self._restart, "freeze": self._freeze, "cut": self._cut,
@@ -107,7 +108,7 @@ class Saboteur:
 
     def _happen(self, fault: Fault) -> None:
         # Queues are changed while the dispatcher is away, and RabbitMQ there.
-        needed = {fault.target} | ({"dispatcher", RABBITMQ} if fault.kind in ("purge", "repeat") else set())
+        needed = {fault.target} | ({"broker", RABBITMQ} if fault.kind in ("purge", "repeat") else set())
         with ExitStack() as stack:
             for name in sorted(needed):
                 stack.enter_context(self._locks[name])
@@ -173,14 +174,19 @@ class Saboteur:
 
 
 class _Channel:
-    """A channel to the broker while no dispatcher runs, and a queue has something, or its time is over."""
+    """A channel to RabbitMQ while an ingress alone is the broker, and a queue has something, or its time is over."""
 
     def __init__(self, world: World, queue: str, seconds: float):
         self.world, self.queue, self.seconds = world, queue, seconds
-        self._held = world.held("dispatcher")
+        self._held = world.held("broker")
+        self._ingress = world.system.plan.trigger("ingress")
 
     def __enter__(self):
-        self._held.__enter__().signal(signal.SIGKILL)
+        broker = self._held.__enter__()
+        broker.signal(signal.SIGKILL)
+        eventually(lambda: not broker.runs, "its end")
+        self._ingress.environment = broker.environment
+        self._ingress.start()
         self.channel = eventually(self._opened, "a channel", 60)
         until = time.monotonic() + self.seconds
         while time.monotonic() < until and not self._waiting():
@@ -198,6 +204,7 @@ class _Channel:
 
     def __exit__(self, *_: object) -> None:
         self.channel.connection.close()
+        children.stop([self._ingress])
         self._held.__exit__(None, None, None)
 
 

@@ -251,9 +251,16 @@ MUTATIONS = (
     Mutation(
         "the ingress says yes before RabbitMQ has confirmed",
         "triggers/ingress.py",
-        "            await self._link.publish([self._message(event) for event in events])",
-        "            self._link.publish_then([self._message(event) for event in events], lambda _: None)",
+        "        await self._link.publish(messages)",
+        "        self._link.publish_then(messages, lambda _: None)",
         "tests/triggers/test_crash_points.py", "ingress",
+    ),
+    Mutation(
+        "the broker says yes before RabbitMQ has confirmed",
+        "triggers/broker.py",
+        "        await self._link.publish(messages, soon=self._dispatcher.ahead.begin(messages))",
+        "        self._dispatcher.ahead.begin(messages)\n        self._link.publish_soon(messages, lambda _: None)",
+        "tests/triggers/test_broker.py", "says_nothing",
     ),
     Mutation(
         "a message that no queue takes counts as published",

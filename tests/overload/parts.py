@@ -213,9 +213,9 @@ def queue(stage: Stage, share: float) -> Iterator[str]:
     known = world.sql.rows(ENDED)
     channel = world.system.channel()
     name = world.system.queue("notification.email")
-    with world.held("dispatcher") as dispatcher:
-        dispatcher.signal(9)
-        eventually(lambda: not dispatcher.runs, "its end")
+    with world.held("broker") as broker:
+        broker.signal(9)
+        eventually(lambda: not broker.runs, "its end")
         for number in range(count):
             _publish(channel, name, known[number % len(known)])
         print(f"  {channel.queue_declare(name, passive=True).method.message_count} events wait", flush=True)

@@ -191,8 +191,7 @@ def traced(
     """A system of its own, on queues of its own, that sends its spans."""
     spans = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
     system = System(own_directory, postgres, rabbitmq, fresh_database(), **spans)
-    for name in ("ingress", "dispatcher"):
-        system.plan.triggers[name].environment["EXCHANGE_NAME"] = "traced.events"
+    system.process("broker").environment["EXCHANGE_NAME"] = "traced.events"
     try:
         yield system.start()
     finally:
@@ -214,7 +213,7 @@ def test_one_trace_goes_over_the_whole_chain_of_an_order(traced, receiver):
     assert ["order-submit"] == [span.name for span in spans if span.parent == client]
     assert {"handled"} == {span.facts["outcome"] for span in spans if span.name in STEPS}
     owners = {step.partition("-")[0] for step in STEPS}
-    assert {"dispatcher", *owners} == {span.process for span in spans}
+    assert {"broker", *owners} == {span.process for span in spans}
     assert order
 
 

@@ -30,12 +30,11 @@ def restart_postgres(stage: Stage) -> None:
 def restart_rabbitmq(stage: Stage) -> None:
     stage.system.rabbitmq.restart()
     # Until then orders wait in the outbox for the scheduled flush, which here nobody calls for the next story.
-    eventually(lambda: stage.system.broker.get("/health").status == 200, "the ingress to be back")
+    eventually(lambda: stage.system.broker.get("/health").status == 200, "the broker to be back")
 
 
 PLUGS: dict[str, Callable[[Stage], None]] = {
-    "the dispatcher is killed": lambda stage: kill(stage, "dispatcher"),
-    "the ingress is killed": lambda stage: kill(stage, "ingress"),
+    "the broker is killed": lambda stage: kill(stage, "broker"),
     "the functions of billing are killed": lambda stage: kill(stage, "billing"),
     "the functions of order are killed": lambda stage: kill(stage, "order"),
     "PostgreSQL is restarted": restart_postgres,

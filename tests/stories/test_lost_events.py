@@ -30,11 +30,11 @@ HOPS = {
 @pytest.fixture(scope="module", autouse=True)
 def _waiting_for_deliveries(system: System) -> Iterator[None]:
     """As on a cluster: a dispatcher that begins before the delivery loses nothing to an empty queue."""
-    dispatcher = system.process("dispatcher")
-    before = dispatcher.environment
-    restart(system, dispatcher, {**before, "DISPATCHER_AHEAD": "false"})
+    broker = system.process("broker")
+    before = broker.environment
+    restart(system, broker, {**before, "DISPATCHER_AHEAD": "false"})
     yield
-    restart(system, dispatcher, before)
+    restart(system, broker, before)
 
 
 def restart(system: System, process: Child, environment: dict[str, str]) -> None:
@@ -59,9 +59,9 @@ def unbound(stage: Stage, event: str) -> Iterator[None]:
 def is_lost(stage: Stage, order: str, event: str, sender: str | None) -> bool:
     """Whether the event was sent, to nobody."""
     if sender is None:
-        lines = [line for line in stage.system.log_lines("ingress") if line.get("outcome") == 202]
+        lines = [line for line in stage.system.log_lines("broker") if line.get("outcome") == 202]
         return any(line.get("type") == by_event(event).event_type and line.get("order") == order for line in lines)
-    done = [line for line in stage.system.log_lines("dispatcher") if line.get("outcome") == "done"]
+    done = [line for line in stage.system.log_lines("broker") if line.get("outcome") == "done"]
     return any(line["function"] == sender and line.get("order") == order for line in done)
 
 

@@ -1,6 +1,7 @@
 """One event that nobody can handle waits among 31 good ones: it ends as a dead letter and harms no other."""
 
 from functions.shared.events import STRUCTURED
+from tests.processes import end, start
 from tests.stories.conftest import Stage
 from tests.system import eventually
 
@@ -11,8 +12,10 @@ BAD = """{"specversion": "1.0", "type": "homework.arch.order.newOrder", "source"
 def test_one_bad_event_among_31_good_ones_harms_no_other(stage: Stage):
     guest, dish = stage.new_user(1000), stage.dish(stock=1000)
     bad = f"bad-{dish}"
-    stage.system.process("dispatcher").signal(15)
-    eventually(lambda: not stage.system.process("dispatcher").runs, "the dispatcher to stop")
+    # An ingress alone takes events, and nobody delivers them.
+    ingress = stage.system.plan.trigger("ingress")
+    assert end(stage.system.process("broker")) == 0
+    start(ingress)
     try:
         orders = [stage.order(guest, stage.body(guest, dish)) for _ in range(31)]
         waiting = 'SELECT count(*) FROM "order".outbox'
@@ -20,7 +23,8 @@ def test_one_bad_event_among_31_good_ones_harms_no_other(stage: Stage):
         sent = stage.system.broker.post("/", data=BAD % (bad, bad, bad), headers={"Content-Type": STRUCTURED})
         assert sent.status == 202
     finally:
-        stage.system.start_process("dispatcher")
+        assert end(ingress) == 0
+        stage.system.start_process("broker")
 
     assert stage.settled(*orders) == ["Completed"] * 31
     dead_letter = eventually(
@@ -28,7 +32,7 @@ def test_one_bad_event_among_31_good_ones_harms_no_other(stage: Stage):
     )
     assert (dead_letter.function, dead_letter.attempts, dead_letter.subject) == ("order-new-order", 1, bad)
     assert "amount: expected a number with at most two places, got 'a lot'" in dead_letter.reason
-    lines = [line for line in stage.system.log_lines("dispatcher") if line.get("id") == bad]
+    lines = [line for line in stage.system.log_lines("broker") if line.get("id") == bad]
     assert [(line["function"], line["outcome"].partition(":")[0]) for line in lines] == [
         ("order-new-order", "dead letter"),
         ("ops-dead-letter", "done"),

@@ -219,7 +219,7 @@ def environment_of(pid: int) -> list[bytes]:
 def test_system_starts_mends_itself_survives_a_kill_and_stops_without_a_trace(run: Run):
     killed = run.start()
     status = run.status
-    assert {"gateway", "ingress", "dispatcher", "cron", *owners()} == set(status["processes"])
+    assert {"gateway", "broker", "cron", *owners()} == set(status["processes"])
     assert "already running" in run.command("run").stderr
     assert answers(status["gateway"] + "/health")
 

@@ -64,10 +64,15 @@ def behaviour(outcome: str) -> Callable[[Call], Reply]:
     }[outcome]
 
 
-def dying(process: Child, name: str, point: Point) -> Child:
-    """The same process, which kills itself at that point."""
+def dying_at(process: Child, name: str, point: Point) -> Child:
+    """The same process, not started yet, which will kill itself at that point."""
     process.command = [sys.executable, "-m", "tests.crash_points", name, point.name]
-    process.start()
+    return process
+
+
+def dying(process: Child, name: str, point: Point) -> Child:
+    """The same, started."""
+    dying_at(process, name, point).start()
     return process
 
 
@@ -129,7 +134,7 @@ def test_a_dispatcher_that_is_killed_while_it_is_ahead_loses_no_event(broker, po
 def test_an_ingress_that_is_killed_at_a_point_has_said_yes_to_nothing_that_is_lost(broker, point, size):
     events = [{"specversion": "1.0", "id": f"e{n}", "source": "/t", "type": TYPES["one"]} for n in range(size)]
     sent = {"data": json.dumps(events), "headers": {"Content-Type": BATCH}}
-    first = started(broker, lambda process: start_dying(process, point))
+    first = started(broker, lambda process: start(dying_at(process, "ingress", point)))
     with pytest.raises(urllib3.exceptions.HTTPError):
         first.post("/", **sent)
     killed(broker.processes[-1])
@@ -150,11 +155,6 @@ def started(broker: Broker, how: Callable[[Child], object]) -> Http:
     broker.processes.append(process)
     how(process)
     return Http(f"http://127.0.0.1:{port}", OURS)
-
-
-def start_dying(process: Child, point: Point) -> None:
-    process.command = [sys.executable, "-m", "tests.crash_points", "ingress", point.name]
-    start(process)
 
 
 def test_every_point_has_a_name_of_its_own():

@@ -29,7 +29,7 @@ name, sys.argv = sys.argv[1], sys.argv[:1]
 runpy.run_module(f"triggers.{name}", run_name="__main__")
 """
 NEVER = {"pg8000", "flask", "gunicorn", "werkzeug", "functions_framework", "jwt", "Cryptodome", "argon2"}
-SERVERS = {"gateway", "ingress"}
+SERVERS = {"gateway", "ingress", "broker"}
 
 
 def loaded_by(name: str, directory: Path) -> set[str]:
@@ -39,15 +39,15 @@ def loaded_by(name: str, directory: Path) -> set[str]:
     health = f"http://127.0.0.1:{port}/_/health" if name == "gateway" else None
     process = child(name, [sys.executable, "-c", SCRIPT, name], directory, health, **environment)
     process.start()
-    # Without RabbitMQ an ingress is not healthy, and says that it does not reach it.
-    started = "RabbitMQ not reached" if name == "ingress" else f"{name} started"
+    # Without RabbitMQ they are not healthy, and say that they do not reach it.
+    started = "RabbitMQ not reached" if name in ("ingress", "broker") else f"{name} started"
     eventually(lambda: process.check() and (name == "gateway" or started in process.log.read_text()), "its start")
     assert 0 == end(process)
     (line,) = [line for line in process.log.read_text().splitlines() if line.startswith("LOADED ")]
     return {*line.split()[1:]}
 
 
-@pytest.mark.parametrize("name", ["dispatcher", "cron", "gateway", "ingress"])
+@pytest.mark.parametrize("name", ["dispatcher", "cron", "gateway", "ingress", "broker"])
 def test_a_trigger_loads_nothing_of_functions_but_their_names(name, tmp_path):
     loaded = loaded_by(name, tmp_path)
     assert set() == loaded & NEVER

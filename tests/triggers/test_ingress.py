@@ -22,7 +22,7 @@ BINARY = {f"ce-{name}": value for name, value in EVENT.items()} | {"Content-Type
 STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"
-PROCESSES = ["ingress", "dispatcher", "cron", "gateway"]
+PROCESSES = ["ingress", "dispatcher", "broker", "cron", "gateway"]
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +266,7 @@ def test_help_says_what_a_process_is_for(name):
     [
         ("ingress", ["AMQP_URL", "EXCHANGE_NAME", "PORT", "HOST", "QUEUE_TYPE"]),
         ("dispatcher", ["AMQP_URL", "FUNCTION_URLS", "FUNCTION_URL", "DISPATCHER_TRIES", "DISPATCHER_WORKERS"]),
+        ("broker", ["AMQP_URL", "PORT", "FUNCTION_URLS", "DISPATCHER_AHEAD"]),
         ("cron", ["FUNCTION_URLS", "CRON_TIMEOUT_SECONDS", "CRON_EVERY_SECONDS"]),
         ("gateway", ["PORT", "FUNCTION_URLS", "GATEWAY_TIMEOUT_SECONDS"]),
     ],
@@ -301,7 +302,7 @@ def test_everything_that_is_wrong_with_the_environment_is_reported_in_one_line()
 
 
 @pytest.mark.parametrize("url", ["http://localhost", "amqp://host:port/", "amqp://host:99999/"])
-@pytest.mark.parametrize("name", ["ingress", "dispatcher"])
+@pytest.mark.parametrize("name", ["ingress", "dispatcher", "broker"])
 def test_a_wrong_address_of_rabbitmq_is_reported_in_one_line(name, url):
     answer = run(f"triggers.{name}", AMQP_URL=url, PORT=free_port())
     assert 1 == answer.returncode
@@ -309,7 +310,7 @@ def test_a_wrong_address_of_rabbitmq_is_reported_in_one_line(name, url):
     assert line.startswith("cannot start: AMQP_URL is wrong")
 
 
-@pytest.mark.parametrize("name", ["ingress", "gateway"])
+@pytest.mark.parametrize("name", ["ingress", "broker", "gateway"])
 def test_a_taken_port_is_reported_in_one_line(name):
     with socket.create_server(("127.0.0.1", free_port())) as taken:
         port = taken.getsockname()[1]

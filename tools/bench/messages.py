@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 # Measurement: the process that counts it, and the name of its metric.
 METRICS = {
-    "messages.published_by_http": ("ingress", "ingress_event_duration_seconds_count"),
-    "messages.delivered": ("dispatcher", "dispatcher_events_total"),
-    "messages.calls_of_functions": ("dispatcher", "dispatcher_call_duration_seconds_count"),
+    "messages.published_by_http": ("broker", "ingress_event_duration_seconds_count"),
+    "messages.delivered": ("broker", "dispatcher_events_total"),
+    "messages.calls_of_functions": ("broker", "dispatcher_call_duration_seconds_count"),
 }
 
 _pool = urllib3.PoolManager(retries=False, timeout=10)

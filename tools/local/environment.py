@@ -71,12 +71,12 @@ class Environment:
             # Its functions share the processors with it, unless somebody says otherwise.
             **(
                 {"DISPATCHER_AT_A_TIME": str(len(os.sched_getaffinity(0))), "DISPATCHER_AHEAD": "true"}
-                if name == "dispatcher"
+                if name in {"broker", "dispatcher"}
                 else {}
             ),
             **self._of_all(),
             **({} if name == "gateway" else self._token()),
-            **({"AMQP_URL": self.amqp} if name in {"ingress", "dispatcher"} else {}),
+            **({"AMQP_URL": self.amqp} if name in {"broker", "ingress", "dispatcher"} else {}),
             **({"HOST": HOST, "PORT": str(port)} if port else {}),
             **({"METRICS_PORT": str(metrics_port)} if metrics_port else {}),
         }

@@ -18,7 +18,7 @@ from tools.local.installation import Installation
 from tools.local.processes import start_time, wait_until
 
 PATIENCE = 15  # seconds that they have to end in
-FIRST = (("gateway", "cron"), ("dispatcher", "ingress"))
+FIRST = (("gateway", "cron"), ("broker",))
 SERVERS = {"RabbitMQ": signal.SIGTERM, "PostgreSQL": signal.SIGINT}
 
 

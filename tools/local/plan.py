@@ -35,16 +35,16 @@ class Plan:
     ):
         self.installation, self._forked = installation, forked
         self.urls: dict[str, str] = {}
-        self.ports = {"gateway": installation.ports["GATEWAY_PORT"], "ingress": installation.ports["BROKER_PORT"]}
+        self.ports = {"gateway": installation.ports["GATEWAY_PORT"], "broker": installation.ports["BROKER_PORT"]}
         first = installation.ports["METRICS_PORT"]
-        self.metrics_ports = {name: first + at for at, name in enumerate(("gateway", "dispatcher", "cron"))}
+        self.metrics_ports = {name: first + at for at, name in enumerate(("gateway", "cron"))}
         self.environment = Environment(
             installation.secrets, installation.function_urls, database=database, amqp=amqp, broker=installation.broker
         )
         start = self._alone if each else self._of_owner
         groups = [[function] for function in functions] if each else _by_owner(functions)
         self.functions = [start(installation.ports["FUNCTIONS_PORT"] + at, group) for at, group in enumerate(groups)]
-        self.triggers = {name: self._trigger(name) for name in ("gateway", "ingress", "dispatcher", "cron")}
+        self.triggers = {name: self.trigger(name) for name in ("gateway", "broker", "cron")}
 
     @property
     def children(self) -> list[Child]:
@@ -66,15 +66,24 @@ class Plan:
 
     @property
     def stop_order(self) -> list[list[Child]]:
-        """Who stops together: the gateway and cron first, then the triggers of the broker, the functions last."""
-        first = [("gateway", "cron"), ("dispatcher", "ingress")]
+        """Who stops together: the gateway and cron first, then the broker, the functions last."""
+        first = [("gateway", "cron"), ("broker",)]
         return [*([self.triggers[name] for name in together] for together in first), self.functions]
 
     def variable(self, name: str) -> str:
         """The variable that moves a process to another port."""
         if name.endswith(" metrics"):
             return "METRICS_PORT"
-        return {"gateway": "GATEWAY_PORT", "ingress": "BROKER_PORT"}.get(name, "FUNCTIONS_PORT")
+        return {"gateway": "GATEWAY_PORT", "broker": "BROKER_PORT"}.get(name, "FUNCTIONS_PORT")
+
+    def trigger(self, name: str) -> Child:
+        """A trigger's process; `ingress` and `dispatcher` are the broker in two, with its port."""
+        port = self.ports.get("broker" if name == "ingress" else name)
+        health = f"http://{HOST}:{port}/health" if port else None
+        command = [sys.executable, "-m", f"triggers.{name}"]
+        known = self.environment.of_trigger(name, port, self.metrics_ports.get(name))
+        environment = {"OTEL_SERVICE_NAME": name} | known
+        return Child(name, command, environment, self._log(name), health, forked=self._forked)
 
     def _of_owner(self, port: int, functions: list[Function]) -> Child:
         owner = functions[0].owner
@@ -96,14 +105,6 @@ class Plan:
         self.ports[name] = port
         environment = {"OTEL_SERVICE_NAME": name} | self.environment.of_functions(owner)
         return Child(name, command, environment, self._log(name), f"http://{HOST}:{port}/_/health")
-
-    def _trigger(self, name: str) -> Child:
-        port = self.ports.get(name)
-        health = f"http://{HOST}:{port}/health" if port else None
-        command = [sys.executable, "-m", f"triggers.{name}"]
-        known = self.environment.of_trigger(name, port, self.metrics_ports.get(name))
-        environment = {"OTEL_SERVICE_NAME": name} | known
-        return Child(name, command, environment, self._log(name), health, forked=self._forked)
 
     def _log(self, name: str) -> Path:
         return self.installation.logs / f"{name}.log"

@@ -18,8 +18,8 @@ class LocalSettings(Settings):
 
     local_dir: Path = Field(default=ROOT / ".local", description="directory of everything that it keeps")
     gateway_port: Port = Field(default=8000, description="port of the public host")
-    broker_port: Port = Field(default=8001, description="port of the broker's ingress")
-    metrics_port: Port = Field(default=8010, description="first of three ports for metrics")
+    broker_port: Port = Field(default=8001, description="port of the broker")
+    metrics_port: Port = Field(default=8010, description="first of two ports for metrics")
     functions_port: Port = Field(default=8100, description="first port of the functions' processes")
     local_postgres_port: Port = Field(default=25432, description="port of its own PostgreSQL")
     local_rabbitmq_port: Port = Field(default=25673, description="port of its own RabbitMQ")

@@ -103,7 +103,7 @@ class Stack:
             require_free(port, name, variable)
 
     def up(self) -> None:
-        """Start what can start at once; the broker's parts when RabbitMQ answers; cron when all is ready."""
+        """Start what can start at once; the broker when RabbitMQ answers; cron when all is ready."""
         self.installation.logs.mkdir(exist_ok=True)
         write_private(self.installation.function_urls, json.dumps(self.plan.urls, indent=2) + "\n")
         write_private(self.installation.prometheus_file, configuration(self.plan))
@@ -114,7 +114,7 @@ class Stack:
             self._wait(self._too_many_starting)
             self._start(child)
         self._wait(self._missing_servers)
-        self._start(triggers["ingress"], triggers["dispatcher"])
+        self._start(triggers["broker"])
         self._wait(self._not_ready)
         self._start(triggers["cron"])
         if not self.stopping.is_set():

@@ -168,7 +168,7 @@ class OnKnative(System):
         port = free_port()
         self.relay = trigger("relay", self.installation.logs, port, FUNCTION_URLS=self.installation.function_urls)
         self.plane = Plane(self.installation.broker, rabbitmq.url, f"http://127.0.0.1:{port}", self.installation.logs)
-        self.our_ingress, self.our_dispatcher = (self.plan.triggers[name] for name in ("ingress", "dispatcher"))
+        self.our_ingress, self.our_dispatcher = map(self.plan.trigger, ("ingress", "dispatcher"))
         for ours in (self.our_ingress, self.our_dispatcher):
             ours.environment |= {"EXCHANGE_NAME": EXCHANGE, "QUEUE_NAMES": QUEUE_NAMES, "QUEUE_TYPE": "quorum"}
         # Replies that Knative's dispatchers send come without a token, as to Knative's own ingress.

@@ -41,18 +41,18 @@ def test_no_public_path_leads_to_the_metrics_of_a_function(gateway):
 
 
 def test_the_ingress_counts_types_that_it_knows_and_all_others_as_one(system, counted, exported):
-    name, change = "ingress_event_duration_seconds_count", counted("ingress")
+    name, change = "ingress_event_duration_seconds_count", counted("broker")
     made_up = f"made.up.{uuid.uuid4().hex}"
 
     assert [202, 202, 400] == [
         send(system.broker, body) for body in (event("pay.sale", type=made_up), event("pay.sale", type="x"), "{}")
     ]
     assert [2, 1] == [change.of(name, type="other", outcome=outcome) for outcome in ("taken", "refused")]
-    assert not exported("ingress").of(name, type=made_up)
+    assert not exported("broker").of(name, type=made_up)
 
 
 def test_the_dispatcher_exports_deliveries_lag_and_queues(system, exported, ended_order):
-    metrics = exported("dispatcher")
+    metrics = exported("broker")
 
     assert ended_order
     last = {"function": "notification-send-email"}
@@ -65,7 +65,7 @@ def test_the_dispatcher_exports_deliveries_lag_and_queues(system, exported, ende
 
 
 def test_an_event_that_fails_for_ever_is_a_dead_letter_in_the_metrics(system, counted):
-    change, letters = counted("dispatcher"), {"function": "pay-sale", "outcome": "dead_letter"}
+    change, letters = counted("broker"), {"function": "pay-sale", "outcome": "dead_letter"}
 
     assert 202 == send(system.broker, event("pay.sale", data_={"amount": "much"}))
     assert 1 == eventually(lambda: change.of("dispatcher_events_total", **letters), "a dead letter")
@@ -117,4 +117,4 @@ def test_prometheus_knows_every_process_and_every_function_that_looks_metrics_up
 
     owners = {function.owner for function in load()}
     lookers = {function.name for function in load() if function.target == "metrics"}
-    assert owners | lookers | {"gateway", "ingress", "dispatcher", "cron"} == jobs
+    assert owners | lookers | {"gateway", "broker", "cron"} == jobs
