@@ -37,7 +37,8 @@ class Sender:
         self._lock = threading.Lock()  # for all of these
         self._waiting: deque[Any] = deque()
         self._sent: list[Any] = []
-        self._behind = False
+        # Since when something was left in the table, by time.monotonic(); None when nothing was.
+        self._behind_since: float | None = None
         self._started = 0
         # What wakes up each thread that has nothing to do, the last one at work at the end.
         self._idle: list[threading.Semaphore] = []
@@ -48,8 +49,7 @@ class Sender:
         """Send it soon; never blocks."""
         with self._lock:
             if len(self._waiting) >= MOST_WAITING:
-                # Its row is in the table.
-                self._behind = True
+                self._fall_behind()
             else:
                 self._waiting.append(outgoing)
             if self._is_one_coming:
@@ -86,15 +86,24 @@ class Sender:
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST_TOGETHER))]
 
     def _send_some(self, batch: list[Any]) -> None:
+        began = time.monotonic()
         sent, there = self._send(batch)
         with self._lock:
             self._sent += sent
-            catching_up = there and self._behind
-            self._behind = not there
+            # What was on its way already says nothing of a broker that has gone away since.
+            is_back = there and self._behind_since is not None and began > self._behind_since
+            if is_back:
+                self._behind_since = None
+            elif not there:
+                self._fall_behind()
         self._some_sent.set()
-        if catching_up:
+        if is_back:
             self._cross_out_sent()
             self._catch_up()
+
+    def _fall_behind(self) -> None:
+        """Something stays in the table, until the broker is seen to be there."""
+        self._behind_since = time.monotonic()
 
     def _cross_out_later(self) -> None:
         while True:
@@ -113,5 +122,5 @@ class Sender:
         try:
             work(*arguments)
         except Exception as problem:
-            self._behind = True
+            self._fall_behind()
             log("events not sent, the flush will", level=WARNING, reason=f"{type(problem).__name__}: {problem}")

@@ -15,7 +15,7 @@ class Broker:
         self.ready = threading.Event()
         self.batches: list[list[int]] = []
         self.crossed_out: list[int] = []
-        self.fails_to_cross_out = False
+        self.is_away = self.fails_to_cross_out = False
         self.caught_up = 0
         self.sender = Sender(self.send, self.cross_out, self.catch_up)
 
@@ -25,6 +25,8 @@ class Broker:
 
     def send(self, batch: Sequence[int]) -> tuple[list[int], bool]:
         self.batches.append([*batch])
+        if self.is_away:
+            return [], False
         self.ready.wait(30)
         return list(batch), True
 
@@ -78,12 +80,27 @@ def test_more_than_it_keeps_is_left_in_the_table_and_caught_up_with(monkeypatch)
     assert 1 == broker.caught_up
 
 
+def test_what_was_on_its_way_when_the_broker_went_away_does_not_say_that_it_is_back():
+    broker = Broker()
+    broker.sender.put(1)
+    eventually(lambda: broker.came == [1], "it on its way")
+    broker.is_away = True
+    broker.sender.put(2)
+    eventually(lambda: broker.sender._behind_since, "the next one to fail")
+    broker.ready.set()
+    eventually(lambda: broker.crossed_out == [1], "the first one's end")
+    assert 0 == broker.caught_up
+    broker.is_away = False
+    broker.sender.put(3)
+    eventually(lambda: broker.caught_up == 1, "caught up")
+
+
 def test_what_could_not_be_crossed_out_is_caught_up_with():
     broker = Broker()
     broker.ready.set()
     broker.fails_to_cross_out = True
     broker.sender.put(1)
-    eventually(lambda: broker.sender._behind, "it to fail")
+    eventually(lambda: broker.sender._behind_since, "it to fail")
     broker.fails_to_cross_out = False
     broker.sender.put(2)
     eventually(lambda: broker.caught_up == 1, "caught up")
