@@ -45,8 +45,8 @@ def test_orders_end_while_every_table_gets_a_column_and_some_columns_another_typ
             orders.append(insist(stage, guest, stage.body(guest, dish)))
         return orders
 
-    with ThreadPoolExecutor(max_workers=4) as clients:
-        sent = [clients.submit(client) for _ in range(4)]
+    with ThreadPoolExecutor(max_workers=2) as clients:
+        sent = [clients.submit(client) for _ in range(2)]
         try:
             for table in tables(stage):
                 stage.system.sql.rows(f"ALTER TABLE {table} ADD COLUMN added_later integer NOT NULL DEFAULT 7")
