@@ -41,7 +41,7 @@ class Sender:
         self._behind_since: float | None = None
         self._started = 0
         # What wakes up each thread that has nothing to do, the last one at work at the end.
-        self._idle: list[threading.Semaphore] = []
+        self._idle: list[threading.Lock] = []
         self._is_one_coming = False
         self._some_sent = threading.Event()
 
@@ -70,14 +70,16 @@ class Sender:
         self._started += 1
 
     def _work(self) -> None:
-        woken = threading.Semaphore(0)
+        # A plain lock that somebody else releases: a semaphore makes a lock of its own each time.
+        woken = threading.Lock()
+        woken.acquire()
         while True:
             if batch := self._batch(woken):
                 self._safely(self._send_some, batch)
             else:
                 woken.acquire()
 
-    def _batch(self, woken: threading.Semaphore) -> list[Any]:
+    def _batch(self, woken: threading.Lock) -> list[Any]:
         """What waits; without any the thread is idle."""
         with self._lock:
             self._is_one_coming = False
