@@ -13,14 +13,16 @@ from tests.broker import TYPES, Broker
 from tests.crash_points import AHEAD, INGRESS
 from tests.fakes import BATCH, Call, Reply, nothing
 from tests.processes import end, start
-from tests.system import OURS, Answer, Http, eventually
+from tests.system import Answer, eventually
 from tests.triggers.dispatcher.behaviour import done
 from tests.triggers.stage import Proxy, until
 from tests.triggers.test_crash_points import dying_at, killed
+from tests.triggers.test_ingress import http_of
 from tools.local.children import Child
 from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 
+# What is begun ahead is not published at once, where an ingress alone has its first two.
 POINTS = (*AHEAD, *INGRESS[2:])
 
 
@@ -34,10 +36,6 @@ def broker(rabbitmq: RabbitMQ, tmp_path: Path) -> Iterator[Broker]:
 def prepared(broker: Broker, ahead: bool = True, **settings: object) -> Child:
     """The process, not started yet."""
     return broker.prepared(name="broker", port=free_port(), DISPATCHER_AHEAD=ahead, **settings)
-
-
-def http_of(process: Child) -> Http:
-    return Http(f"http://127.0.0.1:{process.environment['PORT']}", OURS)
 
 
 def post(process: Child, *ids: str) -> Answer:
@@ -96,11 +94,11 @@ def test_an_event_that_nobody_here_takes_is_published_all_the_same(broker):
 
 
 def test_a_signal_to_stop_lets_what_is_in_flight_finish(broker):
-    def slow(call: Call) -> Reply:
+    def stopping(call: Call) -> Reply:
         process.signal(signal.SIGTERM)
         return nothing(call)
 
-    broker.one.behave = slow
+    broker.one.behave = stopping
     process = start(prepared(broker))
     broker.consumed("one")
     assert 202 == post(process, "a").status

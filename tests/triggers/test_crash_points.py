@@ -14,11 +14,11 @@ import urllib3
 from tests.broker import TYPES, Broker
 from tests.crash_points import AHEAD, DISPATCHER, INGRESS, Point
 from tests.fakes import BATCH, Call, Reply
-from tests.processes import end, start, trigger
-from tests.system import OURS, Http, eventually
+from tests.processes import end, start
+from tests.system import Http, eventually
 from tests.triggers.dispatcher.behaviour import done
+from tests.triggers.test_ingress import http_of, ingress_of
 from tools.local.children import Child
-from tools.local.processes import free_port
 from tools.local.rabbitmq import RabbitMQ
 
 ALL = os.environ.get("CRASH_POINTS") == "all"
@@ -149,14 +149,11 @@ def test_an_ingress_that_is_killed_at_a_point_has_said_yes_to_nothing_that_is_lo
 
 
 def started(broker: Broker, how: Callable[[Child], object]) -> Http:
-    port = free_port()
-    environment = {"AMQP_URL": broker.rabbitmq.url, "EXCHANGE_NAME": broker.exchange, "STACK_FILE": broker.stack}
-    process = trigger("ingress", broker.directory, port, **environment)
-    broker.processes.append(process)
+    process = ingress_of(broker)
     how(process)
-    return Http(f"http://127.0.0.1:{port}", OURS)
+    return http_of(process)
 
 
 def test_every_point_has_a_name_of_its_own():
-    for points in ((*DISPATCHER, *AHEAD), INGRESS):
+    for points in ((*DISPATCHER, *AHEAD), (*AHEAD, *INGRESS)):
         assert len(points) == len({point.name for point in points})

@@ -33,16 +33,7 @@ def broker(rabbitmq: RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def ingress_of(broker: Broker) -> Child:
-    port = free_port()
-    process = trigger(
-        "ingress",
-        broker.directory,
-        port,
-        AMQP_URL=broker.rabbitmq.url,
-        EXCHANGE_NAME=broker.exchange,
-        STACK_FILE=broker.stack,
-    )
-    return process
+    return broker.prepared(name="ingress", port=free_port())
 
 
 @pytest.fixture(scope="module")

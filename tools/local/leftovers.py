@@ -15,10 +15,10 @@ from typing import Any
 from tools.local.environment import ROOT
 from tools.local.forks import fork_server
 from tools.local.installation import Installation
+from tools.local.plan import STOPPED_FIRST
 from tools.local.processes import start_time, wait_until
 
 PATIENCE = 15  # seconds that they have to end in
-FIRST = (("gateway", "cron"), ("broker",))
 SERVERS = {"RabbitMQ": signal.SIGTERM, "PostgreSQL": signal.SIGINT}
 
 
@@ -72,7 +72,7 @@ def end_leftovers(status: dict[str, Any] | None) -> int:
     known = {name: Group(name, *where) for name, where in status.get("processes", {}).items()}
     servers = {name: Group(name, *where) for name, where in status.get("servers", {}).items()}
     count = sum(len(group.members) for group in (*known.values(), *servers.values()))
-    for names in FIRST:
+    for names in STOPPED_FIRST:
         _end([known.pop(name) for name in names if name in known], signal.SIGTERM)
     _end(known.values(), signal.SIGTERM)
     for name, number in SERVERS.items():

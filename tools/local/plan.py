@@ -11,6 +11,9 @@ from tools.local.children import Child
 from tools.local.environment import HOST, Environment
 from tools.local.installation import Installation
 
+# Who stops together, before the functions.
+STOPPED_FIRST = (("gateway", "cron"), ("broker",))
+
 
 class Function(Protocol):
     """An entry of stack.yml, as far as it matters here."""
@@ -66,9 +69,8 @@ class Plan:
 
     @property
     def stop_order(self) -> list[list[Child]]:
-        """Who stops together: the gateway and cron first, then the broker, the functions last."""
-        first = [("gateway", "cron"), ("broker",)]
-        return [*([self.triggers[name] for name in together] for together in first), self.functions]
+        """Who stops together; the functions last."""
+        return [*([self.triggers[name] for name in together] for together in STOPPED_FIRST), self.functions]
 
     def variable(self, name: str) -> str:
         """The variable that moves a process to another port."""
