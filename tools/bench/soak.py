@@ -20,7 +20,7 @@ EVERY = 30.0  # seconds between two looks
 LOG_IN_EVERY = 5.0  # seconds until the next guest logs in again: all have to within a quarter of an hour
 HOUR = 3600
 STILL_FLAT = 0.02  # of its size: what a process may have grown by in the second half
-STILL_LEVEL = 1.2  # times what an order left in the first half, and what a row took in the middle
+STILL_LEVEL = 1.2  # times what an order left in the first half
 # PostgreSQL adds whole pages to a table and to each of its indexes, of the map of its free space three at once.
 WHOLE_PAGES = 8 * 8192  # bytes
 
@@ -161,25 +161,9 @@ def _growing_tables(samples: list[Sample]) -> Iterator[str]:
     _, second = halves(samples)
     orders = second[-1].orders - second[0].orders
     for measurement, late in measurements.items():
-        kind, _, rest = measurement.partition("_an_order.")
-        table, _, half = rest.rpartition(".")
-        if half != "second":
+        if not measurement.endswith(".second"):
             continue
-        early = measurements.get(f"{kind}_an_order.{table}.first", 0.0)
-        pages = WHOLE_PAGES if kind == "bytes" else 0
-        is_more = (late - max(0.0, early) * STILL_LEVEL) * orders > pages
-        if is_more and (kind == "rows" or _takes_more_a_row(second[0], second[-1], table)):
-            yield f"{kind}_an_order.{table}: {early:.2f} in the first half, {late:.2f} in the second"
-
-
-def _takes_more_a_row(before: Sample, after: Sample, table: str) -> bool:
-    """Whether a table grew by more than its rows.
-
-    An index over ids that are spread is packed and split in waves, all of its pages at about the same time: what an
-    order adds to it goes up and down for as long as its rows double, what a row takes stays the same.
-    """
-    rows_before, rows_after = before.rows.get(table, 0), after.rows.get(table, 0)
-    if not rows_before or not rows_after:
-        return True
-    a_row = before.bytes.get(table, 0) / rows_before
-    return after.bytes[table] - a_row * rows_after * STILL_LEVEL > WHOLE_PAGES
+        early = measurements.get(measurement.removesuffix("second") + "first", 0.0)
+        pages = WHOLE_PAGES if measurement.startswith("bytes") else 0
+        if (late - max(0.0, early) * STILL_LEVEL) * orders > pages:
+            yield f"{measurement.removesuffix('.second')}: {early:.2f} in the first half, {late:.2f} in the second"
